@@ -1,0 +1,107 @@
+"""From answers to batches: what every trainer does with text before it meets a loss.
+
+All of it is a function of the data and a key, so that a run repeated makes the same batches.
+S = sequences, T = counted tokens of one sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from pydantic import Field
+
+from r1core.components import Options, TrainContext
+from r1core.errors import RecipeError
+from r1core.schedules import LearningRate
+from r1core.types import Floats, Problem, TrainSequence
+
+Aggregation: TypeAlias = Literal["token_mean", "sequence_mean", "constant"]
+
+
+class Supervision(Options):
+    """Learning finished texts: how often, how fast, in batches of which size."""
+
+    lr: LearningRate = Field(LearningRate(peak=5e-5), description="learning rate, a number or a schedule")
+    epochs: int = Field(1, ge=1, description="passes over the data")
+    batch_tokens: int = Field(16384, ge=1, description="padded tokens of one optimizer step")
+    bucket: int = Field(4096, ge=1, description="sequences among which like lengths share a batch")
+
+    def batches(self, context: TrainContext) -> list[list[TrainSequence]]:
+        """All batches of all epochs over the stage's data, weighted by the token mean."""
+        sequences = supervised(context, context.examples())
+        if not sequences:
+            raise RecipeError("there is nothing to learn from", where="data", fix="its datasets hold no completions")
+        lengths = [len(sequence.ids) for sequence in sequences]
+        return [
+            [sequences[i] for i in batch]
+            for epoch in range(self.epochs)
+            for batch in length_batches(
+                lengths, batch_tokens=self.batch_tokens, bucket=self.bucket, key=context.key("batches", epoch)
+            )
+        ]
+
+
+def supervised(context: TrainContext, examples: Sequence[Problem]) -> list[TrainSequence]:
+    """One sequence for each example that has a completion: the answer's tokens count, or all of a plain document's."""
+    policy = context.policy
+    documents = [example.completion or "" for example in examples if not example.messages]
+    encoded = iter(policy.document_ids(documents) if documents else [])
+    sequences = []
+    for example in examples:
+        if not example.messages:
+            ids = next(encoded)
+            sequences.append(TrainSequence(ids=ids, start=0, columns={}))
+        elif example.completion is not None:
+            prompt = policy.prompt_ids(example.messages)
+            ids = np.concatenate([prompt, policy.completion_ids(example.completion)])
+            sequences.append(TrainSequence(ids=ids, start=len(prompt), columns={}))
+    return sequences
+
+
+def length_batches(lengths: Sequence[int], *, batch_tokens: int, bucket: int, key: int) -> list[list[int]]:
+    """Batches of indices of at most `batch_tokens` padded tokens each.
+
+    The order of the data is kept from one bucket of `bucket` sequences to the next (a curriculum stays one); within
+    a bucket sequences of like length share a batch, and the batches are shuffled by `key`.
+    """
+    random = np.random.default_rng(key)
+    batches: list[list[int]] = []
+    for first in range(0, len(lengths), bucket):
+        inside = sorted(range(first, min(first + bucket, len(lengths))), key=lambda i: (lengths[i], i))
+        packed = _pack(inside, lengths, batch_tokens)
+        batches += [packed[i] for i in random.permutation(len(packed))]
+    return batches
+
+
+def _pack(ordered: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    packed: list[list[int]] = []
+    for index in ordered:
+        if packed and (len(packed[-1]) + 1) * lengths[index] <= batch_tokens:
+            packed[-1].append(index)
+        else:
+            packed.append([index])
+    return packed
+
+
+def weighted(sequences: Sequence[TrainSequence], how: Aggregation, *, longest: int = 1) -> list[TrainSequence]:
+    """The sequences with their `weight` column: the share of each token in the step's loss.
+
+    token_mean: 1 / all tokens; sequence_mean: 1 / (S T); constant: 1 / (S `longest`), Dr.GRPO's divisor. The
+    denominators span the whole step, so no split into micro-batches changes the loss (rl_loss of verl and TRL's
+    `dapo`, `grpo` and `dr_grpo` in that order).
+    """
+    tokens = sum(len(s.ids) - max(s.start, 1) for s in sequences)
+    result = []
+    for sequence in sequences:
+        own = len(sequence.ids) - sequence.start
+        share = {
+            "token_mean": 1 / max(tokens, 1),
+            "sequence_mean": 1 / (max(len(sequences), 1) * max(own, 1)),
+            "constant": 1 / (max(len(sequences), 1) * longest),
+        }[how]
+        weight: Floats = np.full(own, share, dtype=np.float64)
+        result.append(replace(sequence, columns={**sequence.columns, "weight": weight}))
+    return result

@@ -1,0 +1,377 @@
+"""The contracts: what a policy, sampler, reward, estimator, objective, filter, trainer or source is.
+
+A component is a class with a `name`, a nested pydantic `Config` and few methods. The core builds it
+from (name, config) in every process that needs it, never from a pickle. Modules that define
+components must import without torch: heavy imports belong inside methods.
+
+    class Exact(Reward):
+        '''1 when the answer is the reference, else 0.'''
+        name = "exact"
+        class Config(Reward.Config):
+            case: bool = Field(True, description="whether case matters")
+        def score(self, problem, response):
+            return Score(value=float(response.answer == problem.reference))
+"""
+
+from __future__ import annotations
+
+import abc
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from r1core.types import (
+    At,
+    Floats,
+    Group,
+    GroupSignals,
+    Message,
+    Problem,
+    Response,
+    Rollout,
+    SampleRequest,
+    Score,
+    Step,
+    Tokens,
+    TrainSequence,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from r1core.nn import TokenView
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Options(BaseModel):
+    """The base of every `Config`: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Use(BaseModel):
+    """A component chosen by name, with its options: `grpo` or `{use: grpo, normalize_std: false}`.
+
+    Everything beside `use` is an option of the component and is checked by its `Config`.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str = Field(description="the component's name: bare for built-ins, plugin/component, or ./file.py:Class")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"use": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything beside `use`."""
+        return dict(self.model_extra or {})
+
+
+class Kind:
+    """Marks a `Use` field with the kind of component it names: `Annotated[Use, Kind("advantage")]`."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+class Ref:
+    """Marks a string field that names a stage's artifact: an edge of the graph and part of the fingerprint.
+
+    While a recipe is planned the value is a stage id; a running component gets the artifact's folder.
+    """
+
+    def __init__(self, artifact: Literal["model", "data"]) -> None:
+        self.artifact = artifact
+
+
+UseAdvantage: TypeAlias = Annotated[Use, Kind("advantage")]
+UseObjective: TypeAlias = Annotated[Use, Kind("objective")]
+UseFilter: TypeAlias = Annotated[Use, Kind("filter")]
+UseSource: TypeAlias = Annotated[Use, Kind("source")]
+ModelRef: TypeAlias = Annotated[str, Ref("model")]
+DataRef: TypeAlias = Annotated[str, Ref("data")]
+
+
+class Component(abc.ABC):
+    """What all components share. `config` is the validated, frozen `Config`."""
+
+    kind: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
+    """The extra of r1core that it needs ("train", "vllm", ...), empty for none."""
+    preload: ClassVar[tuple[str, ...]] = ()
+    """Heavy modules worth importing once, before the processes that use it are forked."""
+
+    class Config(Options):
+        """No options."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.name and not NAME.fullmatch(cls.name):
+            raise TypeError(f"{cls.__qualname__}.name is {cls.name!r}: use lower-case letters, digits and underscores")
+        if not issubclass(cls.Config, Options):
+            raise TypeError(f"{cls.__qualname__}.Config must derive from {cls.__mro__[1].__qualname__}.Config")
+
+    @classmethod
+    def check(cls) -> list[str]:
+        """What is missing to run it on this machine, each with the command that adds it."""
+        return []
+
+
+# --- problems --------------------------------------------------------------------------------
+
+
+class ProblemSource(Component):
+    """An iterable of problems in a stable order: the same config gives the same problems for ever.
+
+    The core keeps the cursor (how many were taken) and starts over at the end of a finite source.
+    """
+
+    kind = "source"
+
+    @abc.abstractmethod
+    def problems(self, *, seed: int) -> Iterator[Problem]:
+        """The problems, in order; may be endless. `seed` is the run's: a generated source draws from it, a data set
+        may ignore it."""
+
+    def write_tokenizer(self, folder: Path) -> None:
+        """Write a Hugging Face tokenizer with its chat template, fit to this source's text, into `folder`.
+
+        Only asked of a source that a model is trained on from scratch.
+        """
+        raise NotImplementedError(f"source {self.name!r} brings no tokenizer; give the stage a model to start from")
+
+
+# --- policy and sampler ----------------------------------------------------------------------
+
+
+class Loss(Protocol):
+    """A per-token loss, called by the policy inside the wrapped module's forward."""
+
+    reads: frozenset[str]
+    """What it needs beside the columns: of "logprob", "entropy", "logits"."""
+
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        """The loss of each counted token, (N,); the policy multiplies by `weight` and sums."""
+        ...
+
+
+class Policy(Component):
+    """Weights, optimizer and tokenizer. Built by the core, then `open`ed on one model folder."""
+
+    kind = "policy"
+
+    @abc.abstractmethod
+    def create(self, folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
+        """Write a randomly initialised model of this `architecture` (keys of its Hugging Face config) into
+        `folder`, which already holds the tokenizer."""
+
+    @abc.abstractmethod
+    def open(self, folder: Path, *, trainable: bool) -> Self:
+        """Load the model folder; returns itself."""
+
+    @abc.abstractmethod
+    def frozen(self, folder: Path) -> Policy:
+        """Another policy of the same kind without optimizer: a reference or a teacher."""
+
+    @abc.abstractmethod
+    def prompt_ids(self, messages: Sequence[Message]) -> Tokens:
+        """The prompt's tokens up to where the answer begins. A last message of the assistant is gone on from."""
+
+    @abc.abstractmethod
+    def prefilled(self, messages: Sequence[Message]) -> str:
+        """What the prompt has already opened of the answer: the template's "<think>", or the assistant's start."""
+
+    @abc.abstractmethod
+    def completion_ids(self, text: str) -> Tokens:
+        """The tokens of a finished answer, with the end token."""
+
+    @abc.abstractmethod
+    def document_ids(self, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of plain documents, as they stand: special tokens written in the text are read as such."""
+
+    @abc.abstractmethod
+    def decode(self, ids: Tokens) -> str:
+        """The text of completion tokens, without the end token, think and answer tags kept."""
+
+    @abc.abstractmethod
+    def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """The log-probability of each counted token at temperature 1: one (T,) array for each sequence."""
+
+    @abc.abstractmethod
+    def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
+        """One optimizer step over all sequences, whatever the micro-batches. Returns `loss`, `grad_norm` and the
+        weighted means of what the loss recorded."""
+
+    @abc.abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write one plain Hugging Face folder: config, safetensors, tokenizer, chat template."""
+
+    @abc.abstractmethod
+    def module(self) -> Any:
+        """The model itself, for a sampler that shares it (`native`)."""
+
+
+class Sampler(Component):
+    """Samples completions. `sync` after every change of the policy's weights, before `generate`."""
+
+    kind = "sampler"
+
+    @abc.abstractmethod
+    def sync(self, policy: Policy) -> None:
+        """Take the policy's present weights; counts `weights_version` up."""
+
+    @abc.abstractmethod
+    def generate(self, requests: Sequence[SampleRequest]) -> Iterator[Rollout]:
+        """Yield rollouts as they finish, in any order; every sample of every request comes exactly once."""
+
+
+# --- what an answer is worth -----------------------------------------------------------------
+
+
+class Reward(Component):
+    """Scores one answer. Runs in a killable worker process (`runs = "worker"`): time-outs and crashes are the core's."""
+
+    kind = "reward"
+    timeout_s: ClassVar[float] = 3.0
+    lowest: ClassVar[float] = 0.0
+    """What an answer that broke the check is worth."""
+    sees: ClassVar[Literal["response", "answer"]] = "response"
+    runs: ClassVar[Literal["worker", "stage"]] = "worker"
+    remote: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def score(self, problem: Problem, response: Response) -> Score:
+        """The verdict on one answer."""
+
+
+class AdvantageEstimator(Component):
+    """A pure function of one group, or, with `scope = "batch"`, of all groups of a rollout batch."""
+
+    kind = "advantage"
+    scope: ClassVar[Literal["group", "batch"]] = "group"
+    needs: ClassVar[frozenset[str]] = frozenset({"rewards"})
+    """Of "rewards", "components", "values"; the plan refuses what nobody provides."""
+
+    @abc.abstractmethod
+    def __call__(self, groups: Sequence[GroupSignals]) -> list[list[Floats]]:
+        """For each group (one, unless the scope is "batch") and each sample a (1,) or (T,) array."""
+
+
+class Objective(Component):
+    """The per-token policy loss, before aggregation. Aggregation, clipping and KL are separate keys of the trainer."""
+
+    kind = "objective"
+    reads: ClassVar[frozenset[str]] = frozenset({"logprob"})
+
+    @abc.abstractmethod
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        """The loss of each counted token, (N,). Columns: `advantage`, `old_logprob`, `weight`."""
+
+
+class DataFilter(Component):
+    """Verdicts over the rollouts of a group, the same online and offline. Sees what earlier filters kept."""
+
+    kind = "filter"
+
+    @abc.abstractmethod
+    def judge(self, group: Group) -> list[Verdict]:
+        """One verdict for each rollout, in order."""
+
+
+# --- training --------------------------------------------------------------------------------
+
+
+class TrainContext(Protocol):
+    """What the core hands a trainer. All of it is derived from the plan and the seed."""
+
+    policy: Policy
+
+    def steps(self, planned: int) -> Iterator[At]:
+        """Each optimizer step in turn; goes on past `planned` when the stage's `extend` says so."""
+        ...
+
+    def examples(self) -> list[Problem]:
+        """Supervised data: the stage's `data`, in order."""
+        ...
+
+    def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:
+        """The next `prompts` problems, `samples` answers each, sampled with the present weights, sorted by
+        (problem, sample), scored where the stage has rewards."""
+        ...
+
+    def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
+        """Monte-Carlo: for each state (a rollout and how many of its completion tokens are kept), the rewards of
+        `samples` continuations, (samples,) each; NaN where infrastructure failed."""
+        ...
+
+    def model(self, ref: str) -> Policy:
+        """A frozen policy on another stage's model (a `ModelRef` of the trainer's config)."""
+        ...
+
+    def snapshot(self) -> Policy:
+        """A frozen copy of the policy as it is now: a reference."""
+        ...
+
+    def build(self, use: Use, kind: str) -> Any:
+        """The component that a `Use` field of the trainer's config names."""
+        ...
+
+    def key(self, *parts: int | str) -> int:
+        """A 64-bit key derived from (seed, stage, *parts)."""
+        ...
+
+
+class Trainer(Component):
+    """A training loop: `run` is a generator, one `Step` per optimizer step. The core saves, logs and evaluates between."""
+
+    kind = "trainer"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of options: `{use: rl, preset: grpo}`. What the recipe says on top wins."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the stage must give it: of "problems", "rewards", "data"."""
+        return frozenset()
+
+    @property
+    def planned_steps(self) -> int | None:
+        """How many steps it will take; None when the data decides."""
+        return None
+
+    @abc.abstractmethod
+    def run(self, context: TrainContext) -> Iterator[Step]:
+        """Train `context.policy` in place."""
+
+    def state(self) -> dict[str, Any]:
+        """What it must remember beside the policy, as JSON."""
+        return {}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+
+CONTRACTS: Mapping[str, type[Component]] = {
+    contract.kind: contract
+    for contract in (
+        Policy,
+        Sampler,
+        Reward,
+        AdvantageEstimator,
+        Objective,
+        DataFilter,
+        Trainer,
+        ProblemSource,
+    )
+}

@@ -1,0 +1,114 @@
+"""Values that change with the step: `0.7`, or `{0: 1.0, 60%: 0.7}` (from step 0, from 60 % of the steps).
+
+A mapping whose keys are steps or shares of the planned steps is a schedule, for numbers and for
+problem sources alike. The first key must be 0; the value of the last key not past the step holds.
+`active: last 400` is the other form: a window counted from the end.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+T = TypeVar("T")
+_LAST = re.compile(r"last (\d+)")
+
+
+def is_schedule(value: Any) -> bool:
+    """Whether a YAML value is written as a schedule: a mapping whose keys are steps or percentages."""
+    return isinstance(value, Mapping) and bool(value) and all(_start(key) is not None for key in value)
+
+
+def _start(key: Any) -> tuple[float, bool] | None:
+    """(number, whether it is a share) of a schedule's key, None when it is neither."""
+    if isinstance(key, bool):
+        return None
+    if isinstance(key, int):
+        return (float(key), False)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", str(key))
+    return (float(match[1]) / (100.0 if match[2] else 1.0), bool(match[2])) if match else None
+
+
+class Schedule(BaseModel, Generic[T]):
+    """One value, or one from each of several steps on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    points: dict[str, T]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_plain(cls, value: Any) -> Any:
+        points = {str(k): v for k, v in value.items()} if is_schedule(value) else {"0": value}
+        starts = [_start(key) for key in points]
+        if starts[0] is None or starts[0][0] != 0:
+            raise ValueError(f"a schedule starts at step 0, got {next(iter(points))}")
+        return {"points": points}
+
+    @model_serializer
+    def _plain(self) -> Any:
+        return next(iter(self.points.values())) if len(self.points) == 1 else dict(self.points)
+
+    def at(self, step: int, total: int) -> T:
+        """The value at `step` (from 0) of `total` planned steps."""
+        chosen: T = self.points["0"] if "0" in self.points else next(iter(self.points.values()))
+        for key, value in self.points.items():
+            number, is_share = _start(key) or (0.0, False)
+            if step >= (number * total if is_share else number):
+                chosen = value
+        return chosen
+
+
+class Window(BaseModel):
+    """`last 400`: only in the last 400 steps. Anything else is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    last: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        match = _LAST.fullmatch(value) if isinstance(value, str) else None
+        if isinstance(value, str) and match is None:
+            raise ValueError(f"write 'last N', N in steps; got {value!r}")
+        return {"last": int(match[1])} if match else value
+
+    @model_serializer
+    def _plain(self) -> str:
+        return f"last {self.last}"
+
+    def covers(self, step: int, total: int) -> bool:
+        """Whether `step` (from 0) of `total` lies in the window."""
+        return step >= total - self.last
+
+
+class LearningRate(BaseModel):
+    """`1e-3` (constant), or `{peak: 1e-3, warmup_steps: 20, decay: linear, floor: 0.1}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    peak: float = Field(gt=0, description="highest learning rate")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    decay: Literal["constant", "linear", "cosine"] = Field("constant", description="shape after the warm-up")
+    floor: float = Field(0.0, ge=0, le=1, description="share of the peak left at the last step")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: Any) -> Any:
+        return {"peak": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    def at(self, position: int, length: int) -> float:
+        """The rate of step `position` (from 0) of `length`."""
+        if position < self.warmup_steps:
+            return self.peak * (position + 1) / self.warmup_steps
+        if self.decay == "constant":
+            return self.peak
+        done = (position - self.warmup_steps) / max(1, length - self.warmup_steps)
+        shape = 1 - done if self.decay == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return self.peak * (self.floor + (1 - self.floor) * shape)
+
+
+Number: TypeAlias = Annotated[Schedule[float], "a number or a schedule"]
+Count: TypeAlias = Annotated[Schedule[int], "a whole number or a schedule"]
