@@ -1,0 +1,128 @@
+"""Answers as rows: the parquet files of a data artifact, the same bytes for the same rows.
+
+`<folder>/part-00000.parquet, ...`, one part for each unit of work, each whole or absent. Columns whose
+values are any JSON (messages, reference, meta, parts) are stored as JSON text, so every tool can read
+the rest. A score that is unknown (infrastructure, or not scored) is null on disk and NaN in memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from r1core.errors import SetupError
+from r1core.store.files import finite, writing
+from r1core.types import Problem, Rollout, Score, Verdict
+
+_ROW_GROUP = 1024  # rows; part of the bytes, so fixed
+_JSON = ("messages", "reference", "meta", "parts")
+COLUMNS: Mapping[str, str] = {
+    **dict.fromkeys(("id", "domain", "language", *_JSON), "string"),
+    "sample": "int64",
+    **dict.fromkeys(("prefilled", "text", "thinking", "answer", "finish"), "string"),
+    "tokens": "int64",
+    "score": "float64",
+    **dict.fromkeys(("status", "score_reason"), "string"),
+    "keep": "bool",
+    "reason": "string",
+}
+
+
+def rollout_row(rollout: Rollout, score: Score | None, verdict: Verdict) -> dict[str, Any]:
+    """One answer as a row. `tokens` counts its completion; `score_reason` is the reward's, `reason` the filter's."""
+    problem, response = rollout.problem, rollout.response
+    return {
+        "id": problem.id,
+        "sample": rollout.sample,
+        "messages": [dict(message) for message in problem.messages],
+        "reference": problem.reference,
+        "domain": problem.domain,
+        "language": problem.language,
+        "meta": dict(problem.meta),
+        "prefilled": response.prefilled,
+        "text": response.text,
+        "thinking": response.thinking,
+        "answer": response.answer,
+        "finish": response.finish,
+        "tokens": len(rollout.completion_ids),
+        "score": math.nan if score is None else float(score.value),
+        "status": None if score is None else score.status,
+        "score_reason": None if score is None else score.reason,
+        "parts": {} if score is None else dict(score.parts),
+        "keep": verdict.keep,
+        "reason": verdict.reason,
+    }
+
+
+def problem_of(row: Mapping[str, Any]) -> Problem:
+    """The row's problem with its answer as the text to learn from."""
+    return Problem(
+        id=row["id"],
+        messages=tuple(row["messages"]),
+        reference=row["reference"],
+        domain=row["domain"],
+        language=row["language"],
+        meta=row["meta"],
+        completion=row["text"],
+    )
+
+
+def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]], *, part: int = 0) -> Path:
+    """Write one part; returns its path. Raises KeyError when a row lacks a column."""
+    arrow, parquet = _pyarrow()
+    schema = arrow.schema([(name, arrow.type_for_alias(alias)) for name, alias in COLUMNS.items()])
+    path = folder / f"part-{part:05d}.parquet"
+    table = arrow.Table.from_pylist([_to_disk(row) for row in rows], schema=schema)
+    with writing(path) as temporary:
+        parquet.write_table(table, temporary, row_group_size=_ROW_GROUP, compression="zstd", write_page_checksum=True)
+    return path
+
+
+def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of all parts, in order. Raises SetupError with the path of a part that cannot be read."""
+    arrow, parquet = _pyarrow()
+    paths = sorted(folder.glob("part-*.parquet"))
+    if not paths:
+        raise SetupError("there are no rows", where=str(folder), fix="run the stage that makes them")
+    for path in paths:
+        try:
+            with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(batch_size=_ROW_GROUP, use_threads=False):
+                    yield from map(_from_disk, batch.to_pylist())
+        except (arrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise SetupError(f"cannot be read: {reason}", where=str(path), fix="make the rows again") from error
+
+
+def _to_disk(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: row[name] for name in COLUMNS}
+    for name in _JSON:
+        found[name] = json.dumps(finite(found[name]), ensure_ascii=False, sort_keys=True, allow_nan=False)
+    if not math.isfinite(found["score"]):
+        found["score"] = None
+    return {name: _valid(value) if isinstance(value, str) else value for name, value in found.items()}
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()  # an API may send half a surrogate pair
+
+
+def _from_disk(row: dict[str, Any]) -> dict[str, Any]:
+    for name in _JSON:
+        row[name] = json.loads(row[name])
+    row["parts"] = {name: math.nan if value is None else value for name, value in row["parts"].items()}
+    row["score"] = math.nan if row["score"] is None else row["score"]
+    return row
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise SetupError(
+            "parquet files need pyarrow", where="r1core.store", fix="pip install 'r1core[train]'"
+        ) from error

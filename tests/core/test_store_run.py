@@ -1,0 +1,71 @@
+"""The run directory: one owner, whatever happens to the process that was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from r1core.errors import SetupError
+from r1core.store import RunDirectory
+
+OWN = """
+import sys, time
+from pathlib import Path
+from r1core.store import RunDirectory
+run = RunDirectory.open(Path(sys.argv[1]))
+print("mine", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def owner(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", OWN, str(tmp_path / "run")], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"mine\n"
+        yield process
+        process.kill()
+
+
+def test_opening_makes_the_folders(tmp_path):
+    with RunDirectory.open(tmp_path / "runs" / "one") as run:
+        assert (run.path / "stages").is_dir()
+        assert run.stage("dev1").path == tmp_path / "runs" / "one" / "stages" / "dev1"
+
+
+def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path, owner):
+    with pytest.raises(SetupError, match=f"in use by process {owner.pid} on ") as caught:
+        RunDirectory.open(tmp_path / "run")
+    assert caught.value.exit_code == 3
+    assert str(tmp_path / "run") in str(caught.value)
+
+
+def test_a_killed_owner_leaves_no_lock(tmp_path, owner):
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    RunDirectory.open(tmp_path / "run").close()
+
+
+def test_the_lock_is_free_again_after_closing(tmp_path):
+    with RunDirectory.open(tmp_path):
+        with pytest.raises(SetupError, match=f"process {os.getpid()} "):
+            RunDirectory.open(tmp_path)
+        RunDirectory(tmp_path).stage("x").record()  # looking needs no lock
+    RunDirectory.open(tmp_path).close()
+
+
+def test_a_directory_that_cannot_be_written_is_a_setup_error_with_its_path(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match=r"cannot be written: Not a directory") as caught:
+        RunDirectory.open(tmp_path / "file" / "run")
+    assert str(tmp_path / "file" / "run") in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_directory_is_a_setup_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(SetupError, match="Permission denied"):
+        RunDirectory.open(tmp_path / "run")
