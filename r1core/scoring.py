@@ -1,0 +1,260 @@
+"""What answers are worth: rewards run in killable processes and end in one of three outcomes, never a silent zero.
+
+    with ScoringService(specs, workers=2) as service:
+        groups = service.score(groups, step=step, total=total)
+
+combined value = sum over applicable rewards of weight * part; a part is worth the reward's `lowest`
+where the answer broke the check (a time-out, a crash or an exception that repeats in a fresh worker),
+and one infrastructure failure makes the whole score unknown (NaN, taken out before the estimator).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from r1core.components import Reward
+from r1core.errors import R1Error, RefusedError, SetupError
+from r1core.schedules import Window
+from r1core.scoring_pool import Pool, WorkerReward
+from r1core.scoring_process import Question
+from r1core.scoring_worker import Outcome, Sees, build_reward, encode_question, judge
+from r1core.types import Group, Problem, Rollout, Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardSpec:
+    """A reward of a stage as plain data, enough to rebuild it in another process.
+
+    `name` is what the recipe says ("accuracy", "chem/smiles", "./mine.py:Mine"); `target` is where the
+    class is ("package.module:Class" or "/abs/file.py:Class"). An answer whose problem does not match
+    all of `only_for` (problem fields or meta keys), or a step outside `active`, gets no such part.
+    """
+
+    name: str
+    target: str
+    options: dict[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    only_for: Mapping[str, str] = field(default_factory=dict)
+    active: Window | None = None
+    timeout_s: float = Reward.timeout_s
+    lowest: float = Reward.lowest
+    remote: bool = Reward.remote
+    sees: Sees = "response"
+    runs: Literal["worker", "stage"] = "worker"
+
+    @classmethod
+    def of(
+        cls,
+        reward: type[Reward],
+        *,
+        name: str,
+        target: str,
+        options: Mapping[str, Any],
+        weight: float = 1.0,
+        only_for: Mapping[str, str] | None = None,
+        active: Window | None = None,
+    ) -> RewardSpec:
+        """The spec of a reward class: what the class declares, and what the recipe says beside it."""
+        return cls(
+            name=name,
+            target=target,
+            options=dict(options),
+            weight=weight,
+            only_for=dict(only_for or {}),
+            active=active,
+            timeout_s=reward.timeout_s,
+            lowest=reward.lowest,
+            remote=reward.remote,
+            sees=reward.sees,
+            runs=reward.runs,
+        )
+
+    def applies(self, problem: Problem, *, step: int, total: int) -> bool:
+        """Whether answers to `problem` get this part at `step` (from 0) of `total`."""
+        if self.active is not None and not self.active.covers(step, total):
+            return False
+        return all(str(_field(problem, key)) == wanted for key, wanted in self.only_for.items())
+
+
+def _field(problem: Problem, key: str) -> Any:
+    return getattr(problem, key) if key in ("id", "domain", "language") else problem.meta.get(key)
+
+
+def metric_names(specs: Sequence[RewardSpec]) -> list[str]:
+    """One name for each reward: the last part of its recipe name, numbered from the second of a name on."""
+    names: list[str] = []
+    for spec in specs:
+        short = spec.name.rpartition("/")[2].rpartition(":")[2]
+        candidates = (short if number == 1 else f"{short}_{number}" for number in range(1, len(specs) + 1))
+        names.append(next(name for name in candidates if name not in names))
+    return names
+
+
+class ScoringService:
+    """A stage's rewards, ready to score. Enter it to start the workers; leave it to end them.
+
+    Raises SetupError on entering when a reward cannot be built. `memory_mib` caps each worker's
+    address space. Enter and use it in one thread.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[RewardSpec],
+        *,
+        workers: int = 1,
+        max_infrastructure_rate: float = 0.05,
+        memory_mib: int | None = None,
+    ) -> None:
+        self._specs = tuple(specs)
+        self._names = metric_names(specs)
+        self._workers = workers
+        self._max_infrastructure_rate = max_infrastructure_rate
+        self._memory_mib = memory_mib
+        self._pool: Pool | None = None
+        self._resident: dict[int, Reward] = {}
+        self._counts: Counter[str] = Counter()
+        self._time_s = 0.0
+
+    @property
+    def correct_part(self) -> str:
+        """The first reward's metric name: it says whether an answer is correct."""
+        return self._names[0]
+
+    def __enter__(self) -> Self:
+        for index, spec in enumerate(self._specs):
+            if spec.runs == "stage":
+                self._resident[index] = _build_here(spec)
+        remote = [
+            WorkerReward(
+                index=index,
+                name=spec.name,
+                target=spec.target,
+                options=spec.options,
+                sees=spec.sees,
+                timeout_s=spec.timeout_s,
+                remote=spec.remote,
+            )
+            for index, spec in enumerate(self._specs)
+            if spec.runs == "worker"
+        ]
+        if remote:
+            self._pool = Pool(remote, workers=self._workers, memory_mib=self._memory_mib)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.close()
+        self._pool = None
+        self._resident = {}
+
+    def score(self, groups: Sequence[Group], *, step: int = 0, total: int = 1) -> list[Group]:
+        """The groups with one score for each rollout, in order, whatever the number of workers.
+
+        Raises RefusedError when a larger share of the answers than allowed is lost to infrastructure.
+        """
+        started = time.monotonic()
+        answers = [rollout for group in groups for rollout in group.rollouts]
+        outcomes = self._ask(answers, step=step, total=total)
+        scores = [self._combine(found) for found in outcomes]
+        self._time_s += time.monotonic() - started
+        self._count(scores, outcomes)
+        self._refuse_outage(outcomes)
+        remaining = iter(scores)
+        return [group.scored(tuple(next(remaining) for _ in group.rollouts)) for group in groups]
+
+    def metrics(self) -> dict[str, float]:
+        """Shares of the answers scored since the last call, and the seconds it took."""
+        answers = max(1, self._counts["answers"])
+        found = {
+            "verifier/infra_rate": self._counts["infrastructure"] / answers,
+            "verifier/failure_rate": self._counts["answer_failure"] / answers,
+            "verifier/timeout_rate": self._counts["timeout"] / answers,
+            "time/verifier_s": self._time_s,
+        }
+        self._counts.clear()
+        self._time_s = 0.0
+        return found
+
+    def _ask(self, answers: Sequence[Rollout], *, step: int, total: int) -> list[dict[int, Outcome]]:
+        questions = []
+        for number, rollout in enumerate(answers):
+            applicable = [i for i, s in enumerate(self._specs) if s.applies(rollout.problem, step=step, total=total)]
+            pending = deque(i for i in applicable if i not in self._resident)
+            body = encode_question(rollout.problem, rollout.response) if pending else b""
+            outcomes = {i: self._judge_here(i, rollout) for i in applicable if i in self._resident}
+            questions.append(Question(number=number, pending=pending, body=body, outcomes=outcomes))
+        if any(question.pending for question in questions):
+            if self._pool is None:
+                raise RuntimeError("enter the scoring service before scoring")
+            self._pool.run(questions)
+        return [dict(sorted(question.outcomes.items())) for question in questions]
+
+    def _judge_here(self, index: int, rollout: Rollout) -> Outcome:
+        try:
+            return judge(self._resident[index], self._specs[index].sees, rollout.problem, rollout.response)
+        except R1Error:
+            raise
+        except Exception as error:
+            return Outcome("answer_failure", math.nan, f"verifier_error: {type(error).__name__}")
+
+    def _combine(self, outcomes: Mapping[int, Outcome]) -> Score:
+        parts = {self._names[index]: self._part(index, outcome) for index, outcome in outcomes.items()}
+        value = math.fsum(self._specs[index].weight * parts[self._names[index]] for index in outcomes)
+        for status in ("infrastructure", "answer_failure", "verdict"):
+            reasons = [outcome.reason for outcome in outcomes.values() if outcome.status == status]
+            if reasons:
+                return Score(value=value, status=status, reason=reasons[0], parts=parts)
+        return Score(value=0.0, reason="no reward applies")
+
+    def _part(self, index: int, outcome: Outcome) -> float:
+        if outcome.status == "infrastructure":
+            return math.nan
+        return outcome.value if outcome.status == "verdict" else self._specs[index].lowest
+
+    def _count(self, scores: Sequence[Score], outcomes: Sequence[Mapping[int, Outcome]]) -> None:
+        self._counts["answers"] += len(scores)
+        for score, found in zip(scores, outcomes, strict=True):
+            self._counts[score.status] += 1
+            self._counts["timeout"] += any(outcome.reason == "verifier_timeout" for outcome in found.values())
+
+    def _refuse_outage(self, outcomes: Sequence[Mapping[int, Outcome]]) -> None:
+        failures = [
+            (number, index, outcome.reason)
+            for number, found in enumerate(outcomes)
+            for index, outcome in found.items()
+            if outcome.status == "infrastructure"
+        ]
+        lost = len({number for number, _, _ in failures})
+        if lost <= self._max_infrastructure_rate * len(outcomes):
+            return
+        worst, count = Counter(index for _, index, _ in failures).most_common(1)[0]
+        last = [reason for _, index, reason in failures if index == worst][-1]
+        raise RefusedError(
+            f"{lost} of {len(outcomes)} answers were lost to infrastructure failures "
+            f"(at most {self._max_infrastructure_rate:.1%} allowed); "
+            f"{count} by reward {self._specs[worst].name!r}, the last: {last or 'no reason given'}",
+            where="scoring",
+            fix="mend what the reward depends on and run the same command again, "
+            "or raise scoring.max_infrastructure_rate",
+        )
+
+
+def _build_here(spec: RewardSpec) -> Reward:
+    try:
+        return build_reward(spec.target, spec.options)
+    except R1Error:
+        raise
+    except Exception as error:
+        raise SetupError(
+            f"reward {spec.name!r} cannot be built: {type(error).__name__}: {error}",
+            where="scoring",
+            fix="run `r1 doctor`, or mend the reward",
+        ) from error
