@@ -1,0 +1,22 @@
+"""Rule rewards: accuracy, format and language consistency, as R1 used them (arXiv:2501.12948, section 2.2).
+
+No model judges here: a rule cannot be talked into a reward.
+
+    r1 explain accuracy
+"""
+
+from __future__ import annotations
+
+from r1_plugins.rules.accuracy import Accuracy
+from r1_plugins.rules.format import Format
+from r1_plugins.rules.language import Language
+from r1core.components import Reward
+from r1core.hookspecs import hookimpl
+
+__all__ = ["Accuracy", "Format", "Language", "r1_rewards"]
+
+
+@hookimpl
+def r1_rewards() -> list[type[Reward]]:
+    """`accuracy`, `format` and `language`."""
+    return [Accuracy, Format, Language]
