@@ -1,0 +1,50 @@
+"""Supervised fine-tuning, and, on a corpus of plain documents, pre-training from scratch.
+
+    loss = - mean over counted tokens of log pi(token | what came before)
+
+Answers count, prompts do not; a plain document counts from its second token. R1 uses it three times:
+the cold start, the second SFT on the base model, and every distilled student (2-3 epochs, cosine
+decay to a tenth; DeepSeek-R1 v2, B.4.2 and B.4.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from r1core.batching import Supervision, weighted
+from r1core.components import TrainContext, Trainer
+from r1core.hookspecs import hookimpl
+from r1core.types import Step
+
+
+class Sft(Trainer):
+    """Learn the stage's `data` by heart: cross-entropy on answers, or on whole documents."""
+
+    name = "sft"
+    extra = "train"
+
+    class Config(Supervision):
+        pass
+
+    config: Config
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return frozenset({"data"})
+
+    def run(self, context: TrainContext) -> Iterator[Step]:
+        from r1core.nn.losses import CrossEntropy  # torch stays out of recipe checks
+
+        batches = self.config.batches(context)
+        # An extension goes through the data's order once more in miniature: `position` of `length` picks the batch.
+        for at in context.steps(len(batches)):
+            batch = weighted(batches[at.position * len(batches) // at.length], "token_mean")
+            lr = self.config.lr.at(at.position, at.length)
+            metrics = context.policy.update(batch, CrossEntropy(), lr=lr)
+            tokens = sum(len(sequence.ids) - sequence.start for sequence in batch)
+            yield Step(metrics={**metrics, "learning_rate": lr, "num_tokens": float(tokens)})
+
+
+@hookimpl
+def r1_trainers() -> Iterable[type[Trainer]]:
+    return [Sft]
