@@ -1,0 +1,15 @@
+"""The stage kinds: `import`, `sample`, `train`, `evaluate`. Each module has `run(job) -> metrics`."""
+
+from __future__ import annotations
+
+from r1core.stages import evaluate, importing, sample, train
+from r1core.stages.base import Job
+
+RUNNERS = {"import": importing.run, "sample": sample.run, "train": train.run, "evaluate": evaluate.run}
+
+
+def run_stage(job: Job) -> dict[str, float]:
+    """Run one stage and check its gates. Raises what stopped it; the folder is then left unfinished."""
+    metrics = RUNNERS[job.stage.kind](job)
+    train.check_gates(job.stage.id, job.stage.stage.gate, metrics)
+    return metrics

@@ -1,0 +1,148 @@
+"""What a trainer gets from the core: rollouts, data, other models, keys. Implements `components.TrainContext`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r1core.components import Policy, Sampler, Use
+from r1core.errors import RefusedError
+from r1core.scoring import ScoringService
+from r1core.stages.base import Job
+from r1core.stages.sampling import sample_groups
+from r1core.store import problem_of, read_rows
+from r1core.types import At, Floats, Group, Problem, Rollout, SampleRequest, TrainSequence
+
+PROBE = 4
+"""Answers of each rollout batch whose log-probs the policy computes again."""
+PROBE_BOUND = 0.5
+"""Largest mean gap (nats a token) between sampler and policy: stale weights are about 1, float32 engines 1e-6, bf16 0.01."""
+
+
+class Context:
+    """One train stage's side of the contract."""
+
+    def __init__(
+        self, job: Job, policy: Policy, scoring: ScoringService, legs: Callable[[int], Iterator[At]]
+    ) -> None:
+        self.job = job
+        self.policy = policy
+        self._scoring = scoring
+        self._legs = legs
+        self._problems = job.stream() if job.stage.stage.problems is not None else None
+        self._sampler: Sampler | None = None
+
+    def steps(self, planned: int) -> Iterator[At]:
+        """Each optimizer step in turn, extensions included."""
+        return self._legs(planned)
+
+    def examples(self) -> list[Problem]:
+        """Supervised data: every problem of the stage's `data` that has a completion and was kept."""
+        found: list[Problem] = []
+        for data in self.job.stage.stage.data:
+            if isinstance(data, Use):
+                found += self.job.source(data).problems(seed=self.job.plan.seed)
+            else:
+                found += [problem_of(row) for row in read_rows(self.job.artifacts[data]) if row["keep"]]
+        return found
+
+    def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:
+        """The next problems, answered with the present weights and scored."""
+        assert self._problems is not None, "the plan checks that the stage has problems"
+        problems = self._problems.take(prompts, step=at.position, total=at.length)
+        # The same problem may come twice in a run: its place in the run makes it a problem of its own.
+        problems = [replace(p, id=f"{p.id}@{at.step}.{index}") for index, p in enumerate(problems)]
+        sampling = self.job.stage.stage.sampling
+        temperature = sampling.temperature.at(at.position, at.length)
+        groups = sample_groups(
+            self._synced(),
+            self.policy,
+            problems,
+            samples=samples,
+            max_new_tokens=sampling.max_new_tokens.at(at.position, at.length),
+            temperature=temperature,
+            top_p=sampling.top_p,
+            key=lambda index, sample: self.job.key("rollout", at.step, index, sample),
+        )
+        if temperature == 1.0 and sampling.top_p == 1.0:
+            self._probe(groups)
+        return self._scored(groups, at)
+
+    def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
+        """The rewards of `samples` answers that go on from each state."""
+        sampling = self.job.stage.stage.sampling
+        longest = sampling.max_new_tokens.at(at.position, at.length)
+        requests = [
+            SampleRequest(
+                problem=rollout.problem,
+                prompt_ids=rollout.prompt_ids,
+                prefix_ids=rollout.completion_ids[:kept],
+                keys=tuple(self.job.key("continuation", at.step, number, i) for i in range(samples)),
+                samples=tuple(number * samples + i for i in range(samples)),
+                max_new_tokens=max(1, longest - kept),
+                temperature=sampling.temperature.at(at.position, at.length),
+                top_p=sampling.top_p,
+            )
+            for number, (rollout, kept) in enumerate(states)
+        ]
+        rollouts = sorted(self._synced().generate(requests), key=lambda rollout: rollout.sample)
+        groups = [
+            Group(problem=rollout.problem, rollouts=tuple(rollouts[number * samples : (number + 1) * samples]))
+            for number, (rollout, _) in enumerate(states)
+        ]
+        return [group.rewards_G for group in self._scored(groups, at)]
+
+    def model(self, ref: str) -> Policy:
+        """A frozen policy on another stage's model; `ref` is its folder by now."""
+        return self.policy.frozen(Path(ref))
+
+    def snapshot(self) -> Policy:
+        """A frozen copy of the policy as it is now."""
+        folder = self.job.folder / "reference"
+        shutil.rmtree(folder, ignore_errors=True)
+        self.policy.export(folder)
+        return self.policy.frozen(folder)
+
+    def build(self, use: Use, kind: str) -> Any:
+        """The component that a `Use` of the trainer's config names."""
+        return self.job.build(use, kind)
+
+    def key(self, *parts: int | str) -> int:
+        """A key derived from (seed, stage, *parts)."""
+        return self.job.key(*parts)
+
+    def _synced(self) -> Sampler:
+        if self._sampler is None:
+            self._sampler = self.job.sampler(self.policy)
+        else:
+            self._sampler.sync(self.policy)
+        return self._sampler
+
+    def _scored(self, groups: list[Group], at: At) -> list[Group]:
+        if not self.job.stage.stage.rewards:
+            return groups
+        return self._scoring.score(groups, step=at.position, total=at.length)
+
+    def _probe(self, groups: Sequence[Group]) -> None:
+        """Do sampler and policy have the same weights? Silent disagreement trains on the wrong gradient."""
+        probed = [r for group in groups for r in group.rollouts if r.logprobs is not None and len(r.completion_ids)]
+        if not (probed := probed[:PROBE]):
+            return
+        sequences = [
+            TrainSequence(ids=np.concatenate([r.prompt_ids, r.completion_ids]), start=len(r.prompt_ids), columns={})
+            for r in probed
+        ]
+        own = np.concatenate(self.policy.logprobs(sequences))
+        gap = float(np.abs(own - np.concatenate([r.logprobs for r in probed if r.logprobs is not None])).mean())
+        self.job.last_metrics["sampler/logprob_gap"] = gap
+        if not gap <= PROBE_BOUND:
+            raise RefusedError(
+                f"the sampler's log-probs differ from the policy's by {gap:.3g} nats a token (bound {PROBE_BOUND})",
+                where=f"stages.{self.job.stage.id}",
+                fix="the sampler has other weights than the policy: check its `sync`",
+            )
