@@ -1,0 +1,89 @@
+"""The batch arithmetic of a stage: steps, answers and tokens, before anything runs.
+
+A trainer's numbers are read from its own Config; `prompts`, `samples` and `updates_per_rollout` are
+the words of the contract (`TrainContext.rollouts`), so a trainer that has them gets its product too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from r1core.components import Trainer
+from r1core.recipe.plan import Plan, StagePlan
+from r1core.schedules import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What a stage will generate, in words, and how many tokens its answers have at most."""
+
+    lines: tuple[str, ...] = ()
+    tokens: int = 0
+
+
+def numbers_of(plan: Plan, stage: StagePlan) -> Iterator[str]:
+    """A train stage's planned steps and the numbers of its trainer's Config."""
+    trainer = _trainer(plan, stage)
+    if trainer is None:
+        return
+    steps = trainer.planned_steps
+    yield f"{steps} steps" if steps is not None else "steps: as many as its data makes"
+    config = {name: getattr(trainer.config, name) for name in type(trainer.config).model_fields}
+    numbers = [f"{name} {value}" for name, value in config.items() if type(value) in (int, float) and name != "steps"]
+    if numbers:
+        yield ", ".join(numbers)
+
+
+def load_of(plan: Plan, stage: StagePlan) -> Load:
+    """The answers that a stage samples, and their tokens at most."""
+    body = stage.stage
+    if body.sample is not None:
+        return _load(stage, [("", body.sample.prompts, body.sample.samples, 1)])
+    if body.train is not None:
+        trainer = _trainer(plan, stage)
+        return _rollouts(stage, trainer) if trainer is not None else Load()
+    if body.evaluate is not None:
+        sets = body.evaluate.sets.items()
+        return _load(stage, [(f"{name}: ", e.limit, e.samples, len(e.models or body.models)) for name, e in sets])
+    return Load()
+
+
+def _rollouts(stage: StagePlan, trainer: Trainer) -> Load:
+    prompts, samples = (getattr(trainer.config, name, None) for name in ("prompts", "samples"))
+    steps = trainer.planned_steps
+    if not isinstance(prompts, int) or not isinstance(samples, int) or steps is None:
+        return Load()
+    updates = getattr(trainer.config, "updates_per_rollout", 1)
+    batches = -(-steps // updates)
+    answers = batches * prompts * samples
+    line = f"{batches} rollout batches of {prompts} prompts x {samples} samples = {answers:,} answers"
+    split = f", {prompts * samples / updates:g} an update" if updates > 1 else ""
+    return Load(lines=(f"{line}{_bounded(stage)}{split}",), tokens=answers * _longest(stage))
+
+
+def _load(stage: StagePlan, sets: list[tuple[str, int, int, int]]) -> Load:
+    """`sets` are (label, problems, samples, models)."""
+    lines = []
+    for label, problems, samples, models in sets:
+        of = f" of {models} models" if models > 1 else ""
+        answers = problems * samples * models
+        lines.append(f"{label}{problems} problems x {samples} samples{of} = {answers:,} answers{_bounded(stage)}")
+    answers = sum(problems * samples * models for _, problems, samples, models in sets)
+    return Load(lines=tuple(lines), tokens=answers * _longest(stage))
+
+
+def _bounded(stage: StagePlan) -> str:
+    return f" of at most {_longest(stage)} tokens"
+
+
+def _longest(stage: StagePlan) -> int:
+    limit: Schedule[int] = stage.stage.sampling.max_new_tokens
+    return max(limit.points.values())
+
+
+def _trainer(plan: Plan, stage: StagePlan) -> Trainer | None:
+    if stage.stage.train is None:
+        return None
+    trainer: Trainer = plan.component("trainer", stage.stage.train)
+    return trainer

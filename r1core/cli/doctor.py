@@ -1,0 +1,123 @@
+"""`r1 doctor`: this machine, the engines that are installed against the tested versions, what is missing.
+
+The tested matrix is not written here: it is the version ranges of r1core's own extras. Every line
+that is not in order ends with the command that mends it. Exit 3 when the extra `train` is missing,
+without which nothing trains.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from packaging.requirements import Requirement
+
+from r1core.errors import SetupError
+from r1core.plugins import PluginHost
+from r1core.untrusted import untrusted
+
+BASE_EXTRA = "train"
+BUNDLES = ("dev", "all")
+GIB = 2**30
+MISSING = "missing"
+
+
+@click.command("doctor")
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """What this machine has, and what is missing."""
+    for line in _machine():
+        click.echo(untrusted(line))
+    extras = _extras()
+    for extra, requirements in extras.items():
+        click.echo(f"\nextra {extra}")
+        for requirement in requirements:
+            click.echo(_package(requirement))
+        if not _complete(requirements):
+            click.echo(f"  to add it: {_install(extra)}")
+    for line in _plugins():
+        click.echo(untrusted(line))
+    if not _complete(extras[BASE_EXTRA]):
+        click.echo(f"\nnothing trains here yet: {_install(BASE_EXTRA)}", err=True)
+        ctx.exit(SetupError.exit_code)
+
+
+def _machine() -> Iterator[str]:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+    free = shutil.disk_usage(Path.cwd()).free / GIB
+    yield f"r1core {importlib.metadata.version('r1core')}, python {platform.python_version()}, {platform.platform()}"
+    yield f"{os.cpu_count()} cores, {memory:.1f} GiB memory, {free:.0f} GiB free on this disk"
+    yield from _accelerators() or ["no accelerator found: CPU only (the profiles smoke and tiny need no more)"]
+
+
+def _accelerators() -> list[str]:
+    """One line for each GPU that the driver lists."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    try:
+        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired:
+        return ["nvidia-smi does not answer: the driver hangs"]
+    return listed.stdout.splitlines() if listed.returncode == 0 else []
+
+
+def _extras() -> dict[str, list[Requirement]]:
+    """The packages of each extra with their tested ranges, from r1core's own metadata."""
+    metadata = importlib.metadata.metadata("r1core")
+    every = [Requirement(text) for text in importlib.metadata.requires("r1core") or ()]
+    names = sorted(set(metadata.get_all("Provides-Extra") or ()) - set(BUNDLES), key=lambda name: name != BASE_EXTRA)
+    return {name: [r for r in every if r.name != "r1core" and _only_in(r, name)] for name in names}
+
+
+def _only_in(requirement: Requirement, extra: str) -> bool:
+    marker = requirement.marker
+    return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
+
+
+def _installed(requirement: Requirement) -> str | None:
+    try:
+        return importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _complete(requirements: list[Requirement]) -> bool:
+    return all(_installed(requirement) is not None for requirement in requirements)
+
+
+def _package(requirement: Requirement) -> str:
+    version = _installed(requirement)
+    tested = str(requirement.specifier) or "any"
+    if version is None:
+        state = MISSING
+    elif requirement.specifier.contains(version, prereleases=True):
+        state = "ok"
+    else:
+        state = f"untested; pip install '{requirement.name}{requirement.specifier}'"
+    return f"  {requirement.name:<16} {version or '-':<16} tested {tested:<18} {state}"
+
+
+def _install(extra: str) -> str:
+    return f"pip install 'r1core[{extra}]'"
+
+
+def _plugins() -> Iterator[str]:
+    """Plugins that do not work, and components that say they cannot run here."""
+    host = PluginHost.discover()
+    for row in host.report():
+        if row.status not in ("ok", "disabled"):
+            yield f"\nplugin {row.name} ({row.distribution} {row.version}) {row.status}: {row.detail}"
+    for loaded in host.components():
+        try:
+            missing = loaded.cls.check()
+        except Exception as error:  # a plugin's own code: its failure is a finding, not ours
+            missing = [f"its check() fails: {type(error).__name__}: {error}"]
+        for finding in missing:
+            yield f"\n{loaded.kind} {loaded.name}: {finding}"

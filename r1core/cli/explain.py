@@ -1,0 +1,113 @@
+"""`r1 explain NAME`: every component, preset and plugin of that name, with all that may be set.
+
+    r1 explain grpo        # the estimator, and the preset of a trainer that uses it
+
+It prints what the code declares (docstring, Config, class variables), so it cannot go stale.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+
+from r1core.cli.wording import field_type, value_text
+from r1core.components import CONTRACTS, Component, Options, Trainer, Use
+from r1core.errors import RecipeError
+from r1core.plugins import Loaded, PluginHost, PluginRow
+from r1core.suggest import did_you_mean
+from r1core.untrusted import untrusted
+
+WIDTH = 100
+
+
+@click.command("explain")
+@click.argument("name")
+def command(name: str) -> None:
+    """Everything that goes by a name: options, defaults, where it comes from."""
+    host = PluginHost.discover()
+    everything = host.components()
+    found = ["\n".join(_component(loaded)) for loaded in host.matches(name)]
+    found += ["\n".join(_preset(loaded, name)) for loaded in everything if name in _presets(loaded.cls)]
+    if not found:
+        found = [_plugin(row) for row in host.report() if row.name.removeprefix("command-") == name]
+    if not found:
+        known = {n for loaded in everything for n in (loaded.name, *_presets(loaded.cls))}
+        raise RecipeError(f"nothing is called {name!r}", where="r1 explain", fix=did_you_mean(name, known))
+    click.echo(untrusted("\n\n".join(found)))
+
+
+def _component(loaded: Loaded) -> Iterator[str]:
+    yield f"{loaded.kind} {loaded.name}  ({loaded.distribution} {loaded.version})"
+    yield textwrap.indent(inspect.getdoc(loaded.cls) or "no docstring", "  ")
+    for attribute, value in _declared(loaded):
+        yield f"  {attribute}: {value_text(value)}"
+    if _presets(loaded.cls):
+        yield f"  presets: {', '.join(_presets(loaded.cls))}"
+    missing = _missing(loaded.cls)
+    if missing:
+        yield f"  missing here: {'; '.join(missing)}"
+    yield f"  file: {loaded.file}"
+    yield "  options:" if loaded.cls.Config.model_fields else "  options: none"
+    yield from _options(loaded.cls.Config, " " * 4)
+
+
+def _options(config: type[Options], indent: str) -> Iterator[str]:
+    """One line for each option, its description below, and the options within it."""
+    for key, field in config.model_fields.items():
+        nested = _nested(field)
+        says = "options:" if nested else f"{field_type(field)}, {_default(field)}"
+        yield f"{indent}{field.alias or key}: {says}"
+        text = field.description or ""
+        yield from textwrap.wrap(text, WIDTH, initial_indent=indent + " " * 4, subsequent_indent=indent + " " * 4)
+        if nested:
+            yield from _options(nested, indent + " " * 4)
+
+
+def _nested(field: FieldInfo) -> type[Options] | None:
+    """The block of options that a field holds, where it holds one."""
+    inner: Any = field.annotation
+    return inner if isinstance(inner, type) and issubclass(inner, Options) and not issubclass(inner, Use) else None
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return f"default {value_text(field.get_default(call_default_factory=True))}"
+
+
+def _preset(loaded: Loaded, name: str) -> Iterator[str]:
+    yield f"preset {name} of {loaded.kind} {loaded.name}  ({loaded.distribution} {loaded.version})"
+    yield f"  {{use: {loaded.name}, preset: {name}}} sets"
+    for key, value in _presets(loaded.cls)[name].items():
+        yield f"    {key}: {value_text(value)}"
+
+
+def _plugin(row: PluginRow) -> str:
+    brings = ", ".join(row.components) or "no components (an observer)"
+    detail = f"\n  {row.detail}" if row.detail else ""
+    return f"plugin {row.name}  ({row.distribution} {row.version})\n  {row.status}; brings {brings}{detail}"
+
+
+def _presets(cls: type[Component]) -> dict[str, Any]:
+    return dict(cls.presets) if issubclass(cls, Trainer) else {}
+
+
+def _declared(loaded: Loaded) -> Iterator[tuple[str, Any]]:
+    """The class variables that the contract asks for, and the extra that it needs."""
+    for attribute in CONTRACTS[loaded.kind].__annotations__:
+        if attribute != "presets":
+            yield attribute, getattr(loaded.cls, attribute)
+    if loaded.cls.extra:
+        yield "needs", f"r1core[{loaded.cls.extra}]"
+
+
+def _missing(cls: type[Component]) -> Sequence[str]:
+    try:
+        return cls.check()
+    except Exception as error:  # a plugin's own code: its failure is a finding, not ours
+        return [f"its check() fails: {type(error).__name__}: {error}"]

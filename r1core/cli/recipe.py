@@ -1,0 +1,80 @@
+"""`r1 recipe FILE`: run a recipe, or print its plan.
+
+    r1 recipe recipes/deepseek_r1.yaml
+    r1 recipe recipes/deepseek_r1.yaml --profile paper --dry-run
+    r1 recipe recipes/deepseek_r1.yaml --set stages.r1_zero.train.steps=20 --from r1_zero
+
+The same command goes on after an interruption. Everything that can be wrong with the recipe is said
+before any compute, with file, line and column.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from r1core.untrusted import untrusted
+
+DENY = "no:"
+
+
+def _denied(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not value.removeprefix(DENY) or not value.startswith(DENY):
+            raise click.BadParameter(f"{value!r}: write no:NAME, the name of a plugin to leave out")
+    return values
+
+
+@click.command("recipe")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--profile", metavar="P", help="What binds the recipe's slots; tiny when neither this nor the recipe says."
+)
+@click.option(
+    "--set", "sets", metavar="PATH=VALUE", multiple=True, help="Override one key, such as seed=1. Repeatable."
+)
+@click.option("--run-dir", type=click.Path(path_type=Path), metavar="D", help="Where the run lives: runs/<name>.")
+@click.option("--from", "from_stage", metavar="S", help="Run this stage and its dependents again.")
+@click.option("--until", "until_stage", metavar="S", help="Run this stage and what it depends on, no more.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Stages at work side by side: one a core.")
+@click.option("--locked", is_flag=True, help="Refuse plugins other than those of the run's plugins.lock.")
+@click.option("-p", "deny", metavar="no:NAME", multiple=True, callback=_denied, help="Leave a plugin out. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and leave. Needs no accelerator and no engine.")
+def command(
+    file: Path,
+    profile: str | None,
+    sets: tuple[str, ...],
+    run_dir: Path | None,
+    from_stage: str | None,
+    until_stage: str | None,
+    jobs: int | None,
+    locked: bool,
+    deny: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Run a recipe, or print its plan."""
+    from r1core.cli.locked import check_locked
+    from r1core.cli.plan_view import plan_lines, profile_line
+    from r1core.plugins import PluginHost
+    from r1core.recipe.plan import make_plan
+    from r1core.recipe.resolve import find_recipe, resolve
+
+    host = PluginHost.discover(deny=deny)
+    for warning in host.warnings:
+        click.echo(untrusted(warning), err=True)
+    plan = make_plan(resolve(find_recipe(file), profile, sets), host)
+    folder = run_dir or Path("runs") / plan.name
+    chosen = [plan.stage(stage).id for stage in (from_stage, until_stage) if stage is not None]
+    if locked:
+        check_locked(plan, folder / "plugins.lock")
+    click.echo(untrusted(profile_line(plan)))
+    if dry_run:
+        kept = plan.ancestors(chosen[-1:]) if until_stage is not None else frozenset(plan.fingerprints)
+        click.echo(untrusted("\n".join(plan_lines(plan, kept, folder))))
+        return
+    from r1core.cli.screen import choose_display
+    from r1core.pipeline import run_plan
+
+    with choose_display() as display:
+        run_plan(plan, host, folder, from_stage=from_stage, until_stage=until_stage, jobs=jobs, listener=display)

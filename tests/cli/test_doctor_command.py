@@ -1,0 +1,75 @@
+"""`r1 doctor`: what is here, what is missing, and the command that adds it."""
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from r1core.cli.doctor import command
+
+
+def doctor() -> Result:
+    return CliRunner().invoke(command, [])
+
+
+@pytest.fixture
+def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """What is installed, for the test to change: name -> version, None when it is missing."""
+    changed: dict[str, str | None] = {}
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        found = changed.get(name, "") or (real(name) if name not in changed else None)
+        if found is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    return changed
+
+
+def line(result: Result, start: str) -> str:
+    return next(line for line in result.output.splitlines() if line.strip().startswith(start))
+
+
+def test_a_whole_environment_is_in_order(versions: dict[str, str | None]) -> None:
+    versions["torch"] = "2.12.1+cpu"
+    result = doctor()
+    assert result.exit_code == 0
+    assert "python 3." in result.output
+    assert "GiB memory" in result.output
+    assert line(result, "torch").endswith("ok")
+    assert "tested <2.14,>=2.11" in line(result, "torch")
+
+
+def test_a_version_outside_the_tested_range_is_marked_but_no_failure(versions: dict[str, str | None]) -> None:
+    versions["torch"] = "2.2.0"
+    result = doctor()
+    assert result.exit_code == 0
+    assert "untested; pip install 'torch<2.14,>=2.11'" in line(result, "torch")
+
+
+def test_without_the_train_extra_it_exits_3_with_the_command(versions: dict[str, str | None]) -> None:
+    versions["torch"] = None
+    result = doctor()
+    assert result.exit_code == 3
+    assert line(result, "torch").endswith("missing")
+    assert "pip install 'r1core[train]'" in result.output
+
+
+def test_a_broken_plugin_and_one_that_cannot_run_here_are_findings(install: Callable[..., Path], r1: Any) -> None:
+    code = (
+        "from r1core.components import Reward\nfrom r1core.hookspecs import hookimpl\n"
+        "class Lacking(Reward):\n    name = 'lacking'\n    def score(self, problem, response): ...\n"
+        "    @classmethod\n    def check(cls): return ['smiles is missing: pip install smiles']\n"
+        "class Rude(Lacking):\n    name = 'rude'\n    @classmethod\n    def check(cls): raise OSError('no')\n"
+        "@hookimpl\ndef r1_rewards(): return [Lacking, Rude]\n"
+    )
+    done = r1("doctor", path=install("chem", code, {"chem": "chem", "torn": "no_such_module"}))
+    assert done.returncode == 0, done.stderr
+    assert "reward chem/lacking: smiles is missing: pip install smiles" in done.stdout
+    assert "reward chem/rude: its check() fails: OSError: no" in done.stdout
+    assert "plugin torn (chem 1.2) FAILED" in done.stdout

@@ -1,0 +1,99 @@
+"""`r1 explain NAME`: everything by that name, straight from the code."""
+
+import importlib.metadata
+from typing import Annotated, Literal
+
+import pytest
+from click.testing import CliRunner
+from pydantic import Field
+
+from r1core.cli.explain import command
+from r1core.cli.wording import field_type, value_text
+from r1core.components import DataRef, Options, Use, UseAdvantage, UseFilter
+from r1core.errors import RecipeError
+from r1core.schedules import Number, Schedule
+
+VERSION = importlib.metadata.version("r1core")
+
+
+def explain(name: str) -> str:
+    result = CliRunner().invoke(command, [name])
+    assert result.exit_code == 0, result.exception
+    return result.output
+
+
+def test_a_component_shows_its_docstring_options_contract_and_file() -> None:
+    said = explain("format")
+    assert said.startswith(f"reward format  (r1core {VERSION})")
+    for line in ("  timeout_s: 3.0", "  lowest: ", "  runs: worker", "  sees: response", "/rules/format.py"):
+        assert line in said
+
+
+def test_a_name_with_several_meanings_shows_all_of_them() -> None:
+    said = explain("grpo")
+    assert f"advantage grpo  (r1core {VERSION})" in said
+    assert "needs: rewards" in said
+    assert "normalize_std: bool, default true" in said
+    assert "preset grpo of trainer rl" in said
+    assert "advantage: {use: grpo" in said
+
+
+def test_options_within_options_are_shown() -> None:
+    said = explain("rl")
+    assert "    kl: options:" in said
+    assert "        coefficient: float >= 0, default 0.0" in said
+    assert "presets: grpo" in said
+    assert "needs: r1core[train]" in said
+
+
+def test_an_observer_or_a_command_is_explained_as_a_plugin() -> None:
+    assert f"plugin tensorboard  (r1core {VERSION})" in explain("tensorboard")
+    assert "brings command chat" in explain("chat")
+
+
+def test_a_misspelled_name_gets_a_suggestion() -> None:
+    result = CliRunner().invoke(command, ["grop"])
+    assert isinstance(result.exception, RecipeError)
+    assert "did you mean 'grpo'?" in str(result.exception)
+
+
+class Example(Options):
+    plain: int = Field(3, ge=1, lt=9)
+    choice: Literal["a", "b"] = "a"
+    maybe: float | None = None
+    many: list[str] = Field(default_factory=list)
+    schedule: Number = Field(Schedule[float].model_validate(0.5))
+    by_name: UseAdvantage = Field(Use(use="x"))
+    named: list[UseFilter] = Field(default_factory=list)
+    stage: DataRef = ""
+    deep: dict[str, Annotated[int, "note"]] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("plain", "int >= 1 < 9"),
+        ("choice", "a | b"),
+        ("maybe", "float"),
+        ("many", "list of str"),
+        ("schedule", "float, or a schedule"),
+        ("by_name", "advantage, by name"),
+        ("named", "list of filter, by name"),
+        ("stage", "stage id (its data)"),
+        ("deep", "dict of str, int"),
+    ],
+)
+def test_types_are_said_in_a_recipes_words(field: str, words: str) -> None:
+    assert field_type(Example.model_fields[field]) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1, "1"), (True, "true"), (0.0, "0.0"), (None, "null"), ("", '""'), ("a b", "a b"), ("\n", '"\\n"'),
+        ([1, "x"], "[1, x]"), ({"a": [True]}, "{a: [true]}"), (frozenset({"b", "a"}), "a, b"), (frozenset(), "nothing"),
+        (Use.model_validate({"use": "x", "k": 1}), "{use: x, k: 1}"),
+    ],
+)  # fmt: skip
+def test_values_are_said_as_a_recipe_would(value: object, text: str) -> None:
+    assert value_text(value) == text
