@@ -1,0 +1,89 @@
+"""`native`: samples with the policy's own module, in the same process, without a copy of the weights.
+
+For tiny and middle-sized models that fit beside their optimizer on one device. Prompts are computed once for all their
+samples; see `r1core.nn.decode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import Field
+
+from r1core.components import Policy, Sampler
+from r1core.errors import SetupError
+from r1core.hookspecs import hookimpl
+from r1core.types import Response, Rollout, SampleRequest
+
+
+class NativeSampler(Sampler):
+    """Continuous batching on the policy's Hugging Face module."""
+
+    name = "native"
+    extra = "train"
+
+    class Config(Sampler.Config):
+        """How much is decoded at a time."""
+
+        max_rows: int = Field(256, ge=1, description="samples decoded at the same time")
+        compact_at: float = Field(
+            0.25, gt=0, le=1, description="share of finished rows at which they leave the batch and new ones come in"
+        )
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.policy: Policy | None = None
+        self.weights_version = 0
+
+    def sync(self, policy: Policy) -> None:
+        """Share the policy's module. Its weights change in place, so this only counts."""
+        from r1core.nn.forward import unsupported_layers
+
+        reason = unsupported_layers(policy.module())
+        if reason:
+            raise SetupError(
+                f"this model cannot be decoded: {reason}", where="sampler native", fix="choose another sampler"
+            )
+        self.policy = policy
+        self.weights_version += 1
+
+    def generate(self, requests: Sequence[SampleRequest]) -> Iterator[Rollout]:
+        """Yield rollouts as they finish."""
+        from r1core.nn.decode import Decoder, end_token_ids
+
+        if self.policy is None:
+            raise SetupError("it has no weights yet", where="sampler native", fix="call sync(policy) first")
+        module = self.policy.module()
+        decoder = Decoder(
+            module,
+            ends=end_token_ids(module),
+            max_rows=self.config.max_rows,
+            compact_at=self.config.compact_at,
+        )
+        starts = [self._start(self.policy, request) for request in requests]
+        for decoded in decoder.decode(requests):
+            request = requests[decoded.request]
+            yield Rollout(
+                problem=request.problem,
+                sample=request.samples[decoded.sample],
+                prompt_ids=request.prompt_ids,
+                completion_ids=decoded.ids,
+                logprobs=decoded.logprobs,
+                response=Response.parse(
+                    self.policy.decode(decoded.ids), finish=decoded.finish, prefilled=starts[decoded.request]
+                ),
+                weights_version=self.weights_version,
+                key=request.keys[decoded.sample],
+            )
+
+    @staticmethod
+    def _start(policy: Policy, request: SampleRequest) -> str:
+        """What stands before the sampled text: what the prompt opened, and the given prefix."""
+        prefix = "" if request.prefix_ids is None else policy.decode(request.prefix_ids)
+        return policy.prefilled(request.problem.messages) + prefix
+
+
+@hookimpl
+def r1_samplers() -> list[type[Sampler]]:
+    """The native sampler."""
+    return [NativeSampler]

@@ -1,0 +1,82 @@
+"""The torch side of the policy: log-probabilities without gradients, and one optimizer step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from r1core.components import Loss
+from r1core.errors import SetupError
+from r1core.nn import TokenReader, collate, first_counted, micro_batches
+from r1core.types import Floats, TrainSequence
+
+if TYPE_CHECKING:
+    from r1_plugins.transformers import TransformersPolicy
+
+
+class Engine:
+    """A loaded model and, from the first update on, its optimizer."""
+
+    def __init__(self, module: Any, config: TransformersPolicy.Config, *, trainable: bool) -> None:
+        self.module = module
+        self.config = config
+        self.trainable = trainable
+        self.reader = TokenReader(module)
+        self.optimizer: torch.optim.Optimizer | None = None
+
+    @torch.no_grad()
+    def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """(T,) for each sequence, float64."""
+        results = [np.zeros(len(sequence.ids) - sequence.start) for sequence in sequences]
+        for places in micro_batches(sequences, padded_tokens=self.config.micro_batch_tokens):
+            batch = collate(sequences, places, device=self.module.device)
+            values = self.reader.read(batch, {"logprob"})["logprob"].double().cpu().numpy()
+            owners = batch.sequence.cpu().numpy()
+            for row, place in enumerate(places):
+                skipped = first_counted(sequences[place]) - sequences[place].start
+                results[place][skipped:] = values[owners == row]
+        return results
+
+    def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
+        """One step of AdamW over all sequences; nothing changes when the loss or the gradient is not finite."""
+        if not self.trainable:
+            raise SetupError("this model is frozen", where="policy transformers", fix="open it with trainable=True")
+        self.module.zero_grad(set_to_none=True)
+        total, tokens, recorded = 0.0, 0, dict[str, float]()
+        for places in micro_batches(sequences, padded_tokens=self.config.micro_batch_tokens):
+            view = self.reader.view(collate(sequences, places, device=self.module.device), loss.reads)
+            value = (view.columns["weight"] * loss(view)).sum()
+            value.backward()
+            total += value.item()
+            tokens += len(view.targets)
+            for name, summed in view.recorded.items():
+                recorded[name] = recorded.get(name, 0.0) + summed.item()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.max_grad_norm))
+        report = {
+            "loss": total,
+            "grad_norm": norm,
+            **{name: value / max(tokens, 1) for name, value in recorded.items()},
+        }
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            self.module.zero_grad(set_to_none=True)
+            return {**report, "skipped": 1.0}
+        self._step(lr)
+        return report
+
+    def _step(self, lr: float) -> None:
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(
+                self.module.parameters(),
+                lr=lr,
+                betas=self.config.betas,
+                eps=self.config.eps,
+                weight_decay=self.config.weight_decay,
+                fused=True,
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()

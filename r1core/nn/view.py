@@ -1,0 +1,59 @@
+"""What a loss sees of one micro-batch: its counted tokens, flattened.
+
+Padding and prompts are gone before a loss is called, so no loss can forget a mask. N = counted
+tokens of the micro-batch, S = its sequences, V = vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(kw_only=True)
+class TokenView:
+    """The counted tokens of a micro-batch. Tensors that the loss did not ask for in `reads` raise when read."""
+
+    columns: Mapping[str, Tensor]
+    """Each (N,): `weight`, and whatever the trainer supplied."""
+    sequence: Tensor
+    """(N,) the number of the sequence, 0..S-1, that each token belongs to."""
+    targets: Tensor
+    """(N,) token ids."""
+    given: Mapping[str, Tensor]
+    """The differentiable tensors: "logprob" (N,), "entropy" (N,), "logits" (N, V)."""
+    recorded: dict[str, Tensor] = field(default_factory=dict)
+
+    def _read(self, name: str) -> Tensor:
+        if name not in self.given:
+            raise KeyError(f"the loss reads {name!r} but does not declare it in `reads`")
+        return self.given[name]
+
+    @property
+    def logprob(self) -> Tensor:
+        """(N,) log-probability of each target at temperature 1."""
+        return self._read("logprob")
+
+    @property
+    def entropy(self) -> Tensor:
+        """(N,) entropy of each next-token distribution, nats."""
+        return self._read("entropy")
+
+    @property
+    def logits(self) -> Tensor:
+        """(N, V) logits that predict each target."""
+        return self._read("logits")
+
+    def record(self, name: str, per_token: Tensor) -> None:
+        """Log the token mean (over the whole step) of an (N,) tensor under `name`."""
+        self.recorded[name] = per_token.detach().to(torch.float64).sum()
+
+    def mean_by_sequence(self, per_token: Tensor) -> Tensor:
+        """(N,) the mean of `per_token` over its sequence, at every token of it (differentiable)."""
+        count = int(self.sequence.max()) + 1 if self.sequence.numel() else 0
+        sums = torch.zeros(count, dtype=per_token.dtype, device=per_token.device).index_add(0, self.sequence, per_token)
+        sizes = torch.bincount(self.sequence, minlength=count).clamp(min=1)
+        return (sums / sizes)[self.sequence]
