@@ -1,0 +1,84 @@
+"""Observers: plugins that watch a run. They get frozen data, one by one, and can never stop it.
+
+The first failure of each (plugin, hook) is reported through a callback, with its frame; later ones
+of the same kind are silent, so a tracker that lost its network does not fill the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from r1core.plugin_host.loading import Plugin, blame
+
+if TYPE_CHECKING:
+    from r1core.types import Step
+
+HOOKS = ("r1_run_start", "r1_stage_start", "r1_step_end", "r1_stage_end", "r1_run_end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    plugin: Plugin
+    hook: str
+    implementation: pluggy.HookImpl
+
+
+class Observers:
+    """The observers of one run; each method calls one hook on every plugin that implements it."""
+
+    def __init__(self, manager: pluggy.PluginManager, plugins: Sequence[Plugin], report: Callable[[str], None]) -> None:
+        self._report = report
+        self._failed: set[tuple[str, str]] = set()
+        self._calls = [
+            _Call(plugin=plugin, hook=hook, implementation=implementation)
+            for plugin in plugins
+            for hook in HOOKS
+            for implementation in getattr(manager.hook, hook).get_hookimpls()
+            if implementation.plugin is plugin.hooks
+        ]
+
+    def run_start(self, *, folder: Path, recipe: Mapping[str, Any]) -> None:
+        """A run starts, or goes on, in `folder`."""
+        self._call("r1_run_start", {"folder": folder, "recipe": recipe})
+
+    def stage_start(self, *, folder: Path, stage: str) -> None:
+        """A stage starts; `folder` is its own."""
+        self._call("r1_stage_start", {"folder": folder, "stage": stage})
+
+    def step_end(self, *, stage: str, step: int, report: Step) -> None:
+        """One step is done; `step` counts from 1."""
+        self._call("r1_step_end", {"stage": stage, "step": step, "report": report})
+
+    def stage_end(self, *, stage: str, metrics: Mapping[str, float]) -> None:
+        """A stage finished with these last metrics."""
+        self._call("r1_stage_end", {"stage": stage, "metrics": metrics})
+
+    def run_end(self, *, folder: Path, error: str) -> None:
+        """The run ended; `error` is empty when it ended well."""
+        self._call("r1_run_end", {"folder": folder, "error": error})
+
+    def _call(self, hook: str, arguments: Mapping[str, Any]) -> None:
+        for call in self._calls:
+            if call.hook != hook:
+                continue
+            try:
+                call.implementation.function(*(arguments[name] for name in call.implementation.argnames))
+            except (Exception, SystemExit) as error:
+                self._blame(call, error)
+
+    def _blame(self, call: _Call, error: BaseException) -> None:
+        provider = call.plugin.provider
+        if (provider.target, call.hook) in self._failed:
+            return
+        self._failed.add((provider.target, call.hook))
+        where = blame(error, provider.target)
+        place = f" at {where}" if where else ""
+        self._report(
+            f"observer {provider.name!r} ({provider.pinned}): {call.hook} raised "
+            f"{type(error).__name__}: {error}{place}; the run goes on"
+        )

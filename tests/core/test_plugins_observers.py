@@ -1,0 +1,61 @@
+"""Observers see frozen data, and nothing they do can stop a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from third_party import install, toy_host
+
+from r1core.components import Use
+from r1core.errors import RecipeError
+from r1core.plugin_host.observers import Observers
+from r1core.plugins import PluginHost
+from r1core.types import Step
+
+
+def observers(said: list[str], *names: str) -> Observers:
+    return PluginHost.discover().observers([Use(use=name) for name in names], said.append)
+
+
+def test_an_observer_gets_the_arguments_that_it_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path, "r1core-watch")
+    watching = observers([], "watch")
+    watching.run_start(folder=tmp_path, recipe={})
+    watching.stage_start(folder=tmp_path, stage="base")
+    watching.stage_end(stage="base", metrics={"loss": 1.0})
+    watching.run_end(folder=tmp_path, error="")
+    import r1core_watch  # type: ignore[import-not-found]
+
+    assert r1core_watch.SEEN == ["base", ("base", {"loss": 1.0})]
+
+
+def test_a_failing_observer_is_reported_once_and_never_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site = install(monkeypatch, tmp_path, "r1core-watch")
+    said: list[str] = []
+    watching = observers(said, "watch")
+    for step in (1, 2, 3):
+        watching.step_end(stage="base", step=step, report=Step(metrics={}))
+    assert said == [
+        "observer 'watch' (r1core-watch==0.3.0): r1_step_end raised ConnectionError: step 1 was not sent "
+        f"at {site / 'r1core_watch.py'}:15 in r1_step_end; the run goes on"
+    ]
+
+
+def test_one_module_under_two_names_observes_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path, "r1core-watch")
+    watching = observers([], "watch", "watchman")
+    watching.stage_start(folder=tmp_path, stage="base")
+    import r1core_watch
+
+    assert r1core_watch.SEEN == ["base"]
+
+
+def test_names_and_options_of_observers_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path, "r1core-watch")
+    with pytest.raises(RecipeError, match="did you mean 'watch'"):
+        observers([], "wtach")
+    with pytest.raises(RecipeError, match=r"plugin 'toy' .* observes nothing"):
+        toy_host().observers([Use(use="toy")], print)
+    with pytest.raises(RecipeError, match="takes no options, got project"):
+        PluginHost.discover().observers([Use.model_validate({"use": "watch", "project": "x"})], print)
