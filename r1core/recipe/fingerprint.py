@@ -1,0 +1,84 @@
+"""What a stage's bytes depend on, as one hash: equal fingerprints mean an equal artifact.
+
+In it: the stage's id (randomness is derived from it) and resolved config, the source of its
+components, the content of local files that it names, the seed, its inputs' fingerprints, and the
+versions of r1core and of the schema. Left out: what only decides whether the run goes on (`gate`),
+and how many processes score (`scoring`). A path counts by what lies there, never by where it lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from r1core.plugins import core_version
+from r1core.recipe.names import Draft
+from r1core.recipe.schema import SCHEMA_VERSION
+
+UNCOUNTED = ("gate", "scoring")
+LARGE_BYTES = 64_000_000
+"""A larger file counts by its size and time of change: hashing gigabytes would make every plan slow."""
+
+
+def fingerprint(draft: Draft, *, seed: int, inputs: Mapping[str, str]) -> str:
+    """sha256 of the canonical JSON of all that the stage's artifact depends on."""
+    local = {component.name: Path(component.name).name for component in draft.components if component.local}
+    counted = {key: value for key, value in draft.plain.items() if key not in UNCOUNTED}
+    return digest(
+        {
+            "r1core": core_version(),
+            "schema": SCHEMA_VERSION,
+            "seed": seed,
+            "id": draft.id,
+            "kind": draft.kind,
+            "stage": _portable(counted, local),
+            "sources": {f"{c.kind} {local.get(c.name, c.name)}": c.source_hash for c in draft.components},
+            "inputs": dict(inputs),
+        }
+    )
+
+
+def digest(value: Any) -> str:
+    """sha256 of canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _portable(value: Any, local: Mapping[str, str], key: str = "") -> Any:
+    """The value with local code by its name and local files by their content."""
+    if isinstance(value, dict):
+        return {k: _portable(v, local, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_portable(item, local, key) for item in value]
+    if isinstance(value, str) and key == "use":
+        return local.get(value, value)
+    if isinstance(value, str) and key in ("path", "import") and value and _exists(value):
+        return _content(Path(value))
+    return value
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _content(path: Path) -> Any:
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return {file.relative_to(path.parent if path.is_file() else path).as_posix(): _file(file) for file in files}
+
+
+def _file(file: Path) -> str:
+    """The content of a file, as short text; a file that cannot be read is the stage's to complain about."""
+    if not os.access(file, os.R_OK):
+        return "unreadable"
+    status = file.stat()
+    if status.st_size > LARGE_BYTES:
+        return f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,179 @@
+"""Look every name up, check every option: a stage as written becomes a stage with nothing left open.
+
+Each `Use`, wherever it stands (a stage's key, a list, a field of another component's Config), is
+found by kind and name, its options are checked by its `Config`, and defaults are filled in. A
+trainer's `preset` is a named set of options laid under what the recipe says. Findings are collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from r1core.components import Trainer, Use
+from r1core.errors import Diagnostic, RecipeError
+from r1core.plugins import Loaded, PluginHost
+from r1core.recipe.annotations import Path, Rewriter
+from r1core.recipe.findings import findings, refused
+from r1core.recipe.loader import Document
+from r1core.recipe.nodes import Mark, merge, node_of
+from r1core.recipe.reading import read_keys
+from r1core.recipe.resolve import Resolved
+from r1core.recipe.schema import Stage, StageKind
+from r1core.suggest import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """One edge: a place in the recipe that names another stage's artifact ("model" or "data")."""
+
+    stage: str
+    artifact: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A stage with every name looked up; `plain` is its JSON form with defaults filled in."""
+
+    id: str
+    kind: StageKind
+    stage: Stage
+    plain: dict[str, Any]
+    components: tuple[Loaded, ...]
+    references: tuple[Reference, ...]
+    trainer: str = ""
+    trainer_reads: frozenset[str] = frozenset()
+
+
+def draft_stages(resolved: Resolved, host: PluginHost) -> list[Draft]:
+    """All stages in the order of the recipe; raises one RecipeError with all findings."""
+    found: list[Diagnostic] = []
+    drafts = []
+    for stage_id, stage in resolved.recipe.stages.items():
+        names = _Names(resolved, host, stage_id)
+        drafts.append(names.draft(stage))
+        found += names.findings
+    for i, use in enumerate(resolved.recipe.observers):
+        try:
+            host.observers([use], print)
+        except RecipeError as error:
+            found.append(_from(error, resolved.document, ("observers", i)))
+    if found:
+        raise refused(found)
+    return drafts
+
+
+def _from(error: RecipeError, document: Document, path: Path) -> Diagnostic:
+    where = f" ({error.where})" if error.where else ""
+    return document.finding(path, f"{error.what}{where}", hint=error.fix)
+
+
+class _Names:
+    """Resolves the names of one stage."""
+
+    def __init__(self, resolved: Resolved, host: PluginHost, stage: str) -> None:
+        self.findings: list[Diagnostic] = []
+        self._document = resolved.document
+        self._stages = list(resolved.recipe.stages)
+        self._host = host
+        self._stage = stage
+        self._components: dict[tuple[str, str], Loaded] = {}
+        self._references: list[Reference] = []
+        self._trainer_reads: frozenset[str] = frozenset()
+        self._rewriter = Rewriter(use=self._use, ref=self._ref)
+
+    def draft(self, stage: Stage) -> Draft:
+        self._own_references(stage)
+        data = [Use(use=d) if isinstance(d, str) and d not in self._stages else d for d in stage.data]
+        written = self._rewriter.model(stage.model_copy(update={"data": data}), ("stages", self._stage))
+        read = read_keys(stage, self._trainer_reads)
+        plain = {key: value for key, value in written.items() if key in read and value not in (None, [], {})}
+        return Draft(
+            id=self._stage,
+            kind=stage.kind,
+            stage=stage if self.findings else Stage.model_validate(written),
+            plain=plain,
+            components=tuple(self._components.values()),
+            references=tuple(self._references),
+            trainer=stage.train.use if stage.train is not None else "",
+            trainer_reads=self._trainer_reads,
+        )
+
+    def _own_references(self, stage: Stage) -> None:
+        """The edges that the stage's own keys draw; those of components are found on the way."""
+        if isinstance(stage.model, str):
+            self._ref(stage.model, "model", ("stages", self._stage, "model"))
+        for i, model in enumerate(stage.models):
+            self._ref(model, "model", ("stages", self._stage, "models", i))
+        for i, datum in enumerate(stage.data):
+            if isinstance(datum, str) and datum in self._stages:
+                self._ref(datum, "data", ("stages", self._stage, "data", i))
+
+    def _ref(self, stage: str, artifact: str, path: Path) -> str:
+        self._references.append(Reference(stage=stage, artifact=artifact, path=path))
+        return stage
+
+    # --- components --------------------------------------------------------------------------
+
+    def _use(self, use: Use, kind: str, path: Path) -> dict[str, Any]:
+        """A component choice with its options checked and its defaults filled in."""
+        own = self._rewriter.model(use, path, skip=["use"])
+        plain = {"use": use.use, **{key: value for key, value in own.items() if value not in (None, {})}}
+        try:
+            loaded = self._host.load(kind, use.use)
+        except RecipeError as error:
+            self._not_found(error, use.use, path)
+            return plain
+        self._components[kind, loaded.name] = loaded
+        options = self._with_preset(loaded, use.options, path)
+        config = self._config(loaded, use, options, path)
+        if config is None:
+            return plain
+        if issubclass(loaded.cls, Trainer):
+            self._trainer_reads = loaded.cls(config).reads
+        return {**plain, **self._rewriter.model(config, path)}
+
+    def _not_found(self, error: RecipeError, name: str, path: Path) -> None:
+        is_word = len(path) == 4 and path[2] == "data" and self._document.root.at(path).map == {}
+        if is_word and error.what.startswith("no source"):
+            stages = did_you_mean(name, [s for s in self._stages if s != self._stage])
+            finding = self._document.finding(path, f"no stage and no source {name!r}", hint=stages or error.fix)
+        else:
+            finding = _from(error, self._document, (*path, "use"))
+        self.findings.append(finding)
+
+    def _with_preset(self, loaded: Loaded, options: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """The options with the named preset laid under them."""
+        if not issubclass(loaded.cls, Trainer) or "preset" not in options:
+            return dict(options)
+        presets, wanted = loaded.cls.presets, options["preset"]
+        rest = {key: value for key, value in options.items() if key != "preset"}
+        if not isinstance(wanted, str) or wanted not in presets:
+            hint = did_you_mean(str(wanted), presets, otherwise="presets: ")
+            self.findings.append(
+                self._document.finding((*path, "preset"), f"{loaded.name} has no preset {wanted!r}", hint=hint)
+            )
+            return rest
+        mark = Mark(f"preset {wanted}")
+        merged: dict[str, Any] = merge(node_of(presets[wanted], mark), node_of(rest, mark)).plain()
+        return merged
+
+    def _config(self, loaded: Loaded, use: Use, options: dict[str, Any], path: Path) -> Any:
+        """The validated Config; where it has findings, that of the other keys, so that those within are found too."""
+        cls = loaded.cls
+        try:
+            return cls.Config.model_validate(options)
+        except ValidationError as error:
+            owner = f"{loaded.name} ({loaded.distribution} {loaded.version})"
+            also = [field.alias or name for name, field in type(use).model_fields.items()]
+            also += ["preset"] if issubclass(cls, Trainer) and cls.presets else []
+            self.findings += findings(error, cls.Config, self._document, at=path, owner=owner, also=also)
+            wrong = {str(e["loc"][0]) for e in error.errors(include_url=False) if e["loc"]}
+            try:
+                return cls.Config.model_validate({k: v for k, v in options.items() if k not in wrong})
+            except ValidationError:
+                return None

@@ -1,0 +1,176 @@
+"""The plan: every stage with its names looked up, its options filled in, in an order that works.
+
+    plan = make_plan(resolve(path, "tiny"), PluginHost.discover())
+    reward = plan.component("reward", plan.stage("r1").stage.rewards[0])
+
+Phases, all findings of each at once: structure (in `resolve`), `requires:`, names and options, then
+how the stages fit together. No torch, no accelerator, no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r1core.components import Component, Use
+from r1core.errors import RecipeError
+from r1core.plugins import Loaded, PluginHost
+from r1core.recipe.annotations import Rewriter
+from r1core.recipe.checks import check_graph, order
+from r1core.recipe.fingerprint import fingerprint
+from r1core.recipe.names import Draft, draft_stages
+from r1core.recipe.requires import check_requires
+from r1core.recipe.resolve import Resolved
+from r1core.recipe.schema import SCHEMA_VERSION, Recipe, Stage, StageKind
+from r1core.recipe.shipped import NO_PROFILE
+from r1core.recipe.writing import to_yaml
+from r1core.suggest import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """One stage, ready to run. `stage` has every default filled in; its `Use`s build as they are."""
+
+    id: str
+    kind: StageKind
+    stage: Stage
+    inputs: tuple[str, ...]
+    """The stages whose artifacts it reads."""
+    model: str | None
+    """The stage whose model it starts from; None from scratch, and for import and evaluate stages without one."""
+    components: tuple[Loaded, ...]
+    fingerprint: str
+    plain: Mapping[str, Any]
+
+    def resolved(self) -> dict[str, Any]:
+        """The stage as plain JSON data, defaults filled in."""
+        return dict(self.plain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A whole run before it starts."""
+
+    name: str
+    profile: str
+    seed: int
+    path: Path
+    recipe: Recipe
+    stages: tuple[StagePlan, ...]
+    """In an order in which every stage comes after its inputs."""
+    host: PluginHost
+
+    def stage(self, stage_id: str) -> StagePlan:
+        """One stage; an unknown id is a RecipeError with the nearest one."""
+        for stage in self.stages:
+            if stage.id == stage_id:
+                return stage
+        raise RecipeError(f"no stage {stage_id!r}", fix=did_you_mean(stage_id, self.fingerprints, otherwise="stages: "))
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Stage id -> fingerprint."""
+        return {stage.id: stage.fingerprint for stage in self.stages}
+
+    @property
+    def components(self) -> tuple[Loaded, ...]:
+        """Every component that some stage uses, by kind and name."""
+        unique = {(c.kind, c.name): c for stage in self.stages for c in stage.components}
+        return tuple(unique[key] for key in sorted(unique))
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """The content of plugins.lock."""
+        return self.host.lock(self.components)
+
+    def missing(self) -> dict[str, list[str]]:
+        """Component -> what it lacks on this machine, each with the command that adds it."""
+        return {f"{c.kind} {c.name}": lacking for c in self.components if (lacking := c.cls.check())}
+
+    def loaded(self, kind: str, use: Use) -> Loaded:
+        """The component class that `use` names, and where it comes from."""
+        return self.host.load(kind, use.use)
+
+    def options(self, kind: str, use: Use, artifacts: Mapping[str, Path] | None = None) -> dict[str, Any]:
+        """The options of `use` as plain JSON data, defaults filled in.
+
+        With `artifacts` (stage id -> folder), fields that name a stage's artifact become its folder.
+        """
+        rewriter = Rewriter(
+            use=lambda inner, _kind, _path: inner.model_dump(mode="json", by_alias=True),
+            ref=lambda stage, _artifact, _path: stage if artifacts is None else str(artifacts[stage]),
+        )
+        return rewriter.model(self.host.find(kind, use.use).Config.model_validate(use.options))
+
+    def component(self, kind: str, use: Use, artifacts: Mapping[str, Path] | None = None) -> Any:
+        """A new instance of the component that `use` names; `artifacts` as in `options`."""
+        cls = self.host.find(kind, use.use)
+        component: Component = cls(cls.Config.model_validate(self.options(kind, use, artifacts)))
+        return component
+
+    def dependents(self, ids: Iterable[str]) -> frozenset[str]:
+        """These stages and all that depend on them."""
+        found = {self.stage(stage_id).id for stage_id in ids}
+        for stage in self.stages:
+            if found & set(stage.inputs):
+                found.add(stage.id)
+        return frozenset(found)
+
+    def ancestors(self, ids: Iterable[str]) -> frozenset[str]:
+        """These stages and all that they depend on."""
+        found = {self.stage(stage_id).id for stage_id in ids}
+        for stage in reversed(self.stages):
+            if stage.id in found:
+                found |= set(stage.inputs)
+        return frozenset(found)
+
+
+def make_plan(resolved: Resolved, host: PluginHost) -> Plan:
+    """Check everything that can be known before a run; RecipeError or SetupError with a phase's findings."""
+    check_requires(resolved)
+    drafts = draft_stages(resolved, host)
+    check_graph(resolved, drafts)
+    stages: dict[str, StagePlan] = {}
+    for draft in order(drafts):
+        stages[draft.id] = _stage_plan(draft, resolved.recipe.seed, stages)
+    recipe = resolved.recipe.model_copy(update={"stages": {d.id: d.stage for d in drafts}})
+    return Plan(
+        name=recipe.name,
+        profile=resolved.profile,
+        seed=recipe.seed,
+        path=resolved.path,
+        recipe=recipe,
+        stages=tuple(stages.values()),
+        host=host,
+    )
+
+
+def _stage_plan(draft: Draft, seed: int, earlier: Mapping[str, StagePlan]) -> StagePlan:
+    inputs = tuple(dict.fromkeys(reference.stage for reference in draft.references))
+    return StagePlan(
+        id=draft.id,
+        kind=draft.kind,
+        stage=draft.stage,
+        inputs=inputs,
+        model=draft.stage.model if isinstance(draft.stage.model, str) else None,
+        components=draft.components,
+        fingerprint=fingerprint(draft, seed=seed, inputs={i: earlier[i].fingerprint for i in inputs}),
+        plain=draft.plain,
+    )
+
+
+def write_resolved(plan: Plan) -> str:
+    """The plan as a recipe that needs no profile: YAML that gives the same fingerprints when it is planned again."""
+    recipe = plan.recipe
+    document: dict[str, Any] = {"r1": SCHEMA_VERSION, "name": recipe.name, "profile": NO_PROFILE}
+    if recipe.description:
+        document["description"] = recipe.description
+    document["seed"] = recipe.seed
+    if recipe.requires:
+        document["requires"] = list(recipe.requires)
+    if recipe.observers:
+        document["observers"] = [use.use for use in recipe.observers]
+    document["stages"] = {stage.id: stage.resolved() for stage in plan.stages}
+    return f"# {recipe.name}, profile {plan.profile}: every default written out.\n{to_yaml(document)}"

@@ -1,0 +1,62 @@
+"""Which keys a stage reads, and which it cannot do without.
+
+A key that nothing reads is an error, never a silent no-op; and what is not read stays out of the
+resolved stage, so it can never make one stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from r1core.components import Use
+from r1core.recipe.schema import Scratch, Stage, StageKind
+
+ENGINES = frozenset({"policy", "threads", "gate"})
+SAMPLED = frozenset({"sampler", "sampling", "scoring", "rewards"})
+SHARED = frozenset({"policy", "sampler", "sampling", "scoring", "threads"})
+"""What top-level defaults may give a stage: only told of when everything else is in order."""
+
+
+def read_keys(stage: Stage, trainer_reads: frozenset[str]) -> frozenset[str]:
+    """The keys that a stage of this kind reads, given what its trainer declares."""
+    keys: frozenset[str] = frozenset({stage.kind})
+    if stage.kind == "import":
+        return keys
+    keys |= ENGINES | {"model"}
+    if stage.kind == "sample":
+        return keys | SAMPLED | {"problems", "filters"}
+    if stage.kind == "evaluate":
+        return keys | SAMPLED | {"models"}
+    keys |= trainer_reads
+    if "problems" in trainer_reads or stage.evaluate is not None:
+        keys |= SAMPLED
+    if stage.evaluate is not None:
+        keys |= {"evaluate", "extend"}
+    return keys | {"data"} if isinstance(stage.model, Scratch) else keys
+
+
+def unread(stage: Stage, given: list[str], trainer_reads: frozenset[str]) -> list[str]:
+    """The keys of `given` that the stage does not read."""
+    wrong = [key for key in given if key not in read_keys(stage, trainer_reads)]
+    return [key for key in wrong if key not in SHARED] or wrong
+
+
+def missing(stage: Stage, trainer: str, trainer_reads: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """(key, why) of what the stage cannot do without and does not have."""
+    kind: StageKind = stage.kind
+    wanted: dict[str, str] = {}
+    if kind == "sample":
+        why = "a sample stage asks a model for answers to problems"
+        wanted |= dict.fromkeys(("model", "problems", "policy", "sampler"), why)
+    if kind == "train":
+        wanted |= dict.fromkeys(("model", "policy"), "a train stage starts from a model (or `scratch`)")
+        wanted |= dict.fromkeys(sorted(trainer_reads), f"trainer {trainer} reads it")
+    if "problems" in trainer_reads:
+        wanted["sampler"] = f"trainer {trainer} samples answers to problems"
+    if kind == "evaluate" and not stage.model:
+        wanted["models"] = "an evaluate stage measures models"
+    if stage.evaluate is not None:
+        wanted |= dict.fromkeys(("rewards", "policy", "sampler"), "evaluation samples answers and scores them")
+    yield from ((key, why) for key, why in wanted.items() if not getattr(stage, key))
+    if isinstance(stage.model, Scratch) and not any(isinstance(datum, Use) for datum in stage.data):
+        yield "data", "a model made from scratch takes its tokenizer from a source among them"

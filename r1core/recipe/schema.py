@@ -1,0 +1,180 @@
+"""The recipe as typed data: what may be written in the YAML, before names are resolved.
+
+One class for each block; every field is read by something. A stage's kind is the key it carries:
+`import`, `sample`, `train` or `evaluate` (a train stage may carry `evaluate` too: in-training
+evaluation). Component options stay untyped here; `plan.py` checks them with each component's Config.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from r1core.components import Kind, Options, Use, UseFilter, UseSource
+from r1core.schedules import Count, Number, Schedule, Window
+
+SCHEMA_VERSION = 1
+KINDS = ("import", "sample", "train", "evaluate")
+StageKind: TypeAlias = Literal["import", "sample", "train", "evaluate"]
+
+UseTrainer: TypeAlias = Annotated[Use, Kind("trainer")]
+UsePolicy: TypeAlias = Annotated[Use, Kind("policy")]
+UseSampler: TypeAlias = Annotated[Use, Kind("sampler")]
+
+
+class Scratch(Options):
+    """A model made from nothing: the keys of its Hugging Face config. Its tokenizer comes from the stage's data."""
+
+    scratch: dict[str, Any] = Field(description="keys of the Hugging Face config, model_type among them")
+
+
+class RewardUse(Use):
+    """A reward in a stage: the component's options beside these."""
+
+    weight: float = Field(1.0, description="factor in the combined score")
+    only_for: dict[str, str] = Field(
+        default_factory=dict, alias="for", description="problem fields it applies to, such as {domain: general}"
+    )
+    active: Window | None = Field(None, description="steps it counts in, such as 'last 400'; always when absent")
+
+
+UseReward: TypeAlias = Annotated[RewardUse, Kind("reward")]
+
+
+class Sampling(Options):
+    """How completions are sampled."""
+
+    max_new_tokens: Count = Field(Schedule[int].model_validate(1024), description="longest completion, tokens")
+    temperature: Number = Field(Schedule[float].model_validate(1.0), description="softmax temperature; 0 is greedy")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus: smallest set of tokens with this probability")
+
+
+class Scoring(Options):
+    """The processes that run rewards."""
+
+    workers: int = Field(1, ge=1, description="scoring processes of a stage")
+    max_infrastructure_rate: float = Field(
+        0.05, ge=0, le=1, description="share of answers lost to infrastructure failures above which the stage stops"
+    )
+
+
+class SampleSpec(Options):
+    """A sample stage: several answers to each problem, scored, filtered, kept as a dataset."""
+
+    prompts: int = Field(description="problems to sample")
+    samples: int = Field(1, ge=1, description="answers for each problem")
+    chunk: int = Field(64, ge=1, description="problems in one unit of replay")
+
+
+class EvalSet(Options):
+    """One set of problems to measure on; its name is the metric's name."""
+
+    problems: UseSource | str = Field(description="a problem slot or a source")
+    limit: int = Field(500, ge=1, description="problems taken from the source")
+    samples: int = Field(1, ge=1, description="answers for each problem")
+    temperature: float = Field(1.0, ge=0, description="softmax temperature; 0 is greedy")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus")
+    k: int = Field(1, ge=1, description="pass@k; the unbiased estimate from `samples` answers")
+    by: list[str] = Field(default_factory=list, description="problem fields or meta keys to break the result down by")
+    models: list[str] | None = Field(None, description="only these models; all when absent")
+
+
+class EvaluateSpec(Options):
+    """What to measure: an evaluate stage, or (with `every`) within a train stage."""
+
+    sets: dict[str, EvalSet] = Field(description="metric name -> what it is measured on; the first gives the details")
+    every: int | None = Field(None, ge=1, description="in training: steps between evaluations; at the end when absent")
+    chunk: int = Field(128, ge=1, description="problems in one unit of replay")
+
+
+class Bound(Options):
+    """A metric and its limits."""
+
+    metric: str = Field(description="a metric of the stage")
+    min: float | None = Field(None, description="lowest value allowed")
+    max: float | None = Field(None, description="highest value allowed")
+
+    def violated(self, value: float) -> bool:
+        """Whether `value` lies outside, or is not a number."""
+        too_low = self.min is not None and not value >= self.min
+        too_high = self.max is not None and not value <= self.max
+        return too_low or too_high
+
+
+class Extend(Options):
+    """Train on when a metric has not been reached at the end."""
+
+    until: Bound = Field(description="what must hold; its metric comes from the stage's `evaluate`")
+    by: float = Field(0.3, gt=0, description="share of the planned steps to add each time")
+    times: int = Field(1, ge=1, description="most extensions")
+
+
+ProblemsInput: TypeAlias = Schedule[UseSource | str]
+DataInput: TypeAlias = UseSource | str
+
+
+class Stage(Options):
+    """One stage. One of `import`, `sample`, `train`, `evaluate` says its kind (a train stage may also evaluate)."""
+
+    import_: str | None = Field(None, alias="import", description="a Hugging Face folder, or a hub id")
+    sample: SampleSpec | None = Field(None, description="sample a dataset from a model")
+    train: UseTrainer | None = Field(None, description="train a model")
+    evaluate: EvaluateSpec | None = Field(None, description="measure models, or this model while it trains")
+
+    model: Scratch | str | None = Field(None, description="the stage whose model it starts from, or `scratch`")
+    models: list[str] = Field(default_factory=list, description="the stages whose models are evaluated")
+    data: list[DataInput] = Field(default_factory=list, description="datasets: stages or sources")
+    problems: ProblemsInput | None = Field(None, description="a problem slot, a source, or a schedule of them")
+    rewards: list[UseReward] = Field(
+        default_factory=list, description="what an answer is worth; the first is 'correct'"
+    )
+    filters: list[UseFilter] = Field(default_factory=list, description="which answers are kept, in order")
+    sampling: Sampling = Field(default_factory=Sampling, description="how completions are sampled")
+    scoring: Scoring = Field(default_factory=Scoring, description="the processes that run rewards")
+    policy: UsePolicy | None = Field(None, description="training engine")
+    sampler: UseSampler | None = Field(None, description="sampling engine")
+    gate: list[Bound] = Field(default_factory=list, description="limits that stop the run (exit 4)")
+    extend: Extend | None = Field(None, description="train on when a metric is not reached")
+    threads: int = Field(1, ge=1, description="compute threads of the stage's process")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_as_list(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "data" in value and not isinstance(value["data"], list):
+            return {**value, "data": [value["data"]]}
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [
+            key
+            for key, value in zip(KINDS, (self.import_, self.sample, self.train, self.evaluate), strict=True)
+            if value
+        ]
+        if len(given) != 1 and given != ["train", "evaluate"]:
+            raise ValueError(
+                f"a stage has exactly one of {', '.join(KINDS)} (train may have evaluate too), got {given}"
+            )
+        return self
+
+    @property
+    def kind(self) -> StageKind:
+        """The stage's kind."""
+        if self.train is not None:
+            return "train"
+        if self.sample is not None:
+            return "sample"
+        return "import" if self.import_ is not None else "evaluate"
+
+
+class Recipe(Options):
+    """A whole recipe, its profile merged in and its slots filled."""
+
+    r1: Literal[1] = Field(description="schema version")
+    name: str = Field(description="names the run directory", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = Field("", description="one line for people")
+    seed: int = Field(0, ge=0, description="everything random is derived from it")
+    requires: list[str] = Field(default_factory=list, description="PEP 508 requirements, checked first")
+    observers: list[Use] = Field(default_factory=list, description="plugins that watch the run")
+    stages: dict[str, Stage] = Field(description="the pipeline")

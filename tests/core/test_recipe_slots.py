@@ -1,0 +1,108 @@
+"""Slots and defaults: what a profile binds, where it goes, and what is said when nothing is bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from toy_recipes import HEAD, STAGES, TINY, refused, resolved, write
+
+from r1core.errors import RecipeError
+from r1core.recipe.resolve import resolve
+
+
+def test_model_slots_become_the_first_stages(tmp_path: Path) -> None:
+    stages = resolved(tmp_path).recipe.stages
+    assert list(stages) == ["base", "zero", "kept", "final", "table"]
+    assert stages["base"].kind == "train"
+
+
+def test_a_model_slot_may_be_a_folder_or_a_hub_id(tmp_path: Path) -> None:
+    base = resolved(tmp_path, HEAD + STAGES, "models.base=Qwen/Qwen2.5-0.5B").recipe.stages["base"]
+    assert (base.kind, base.import_) == ("import", "Qwen/Qwen2.5-0.5B")
+
+
+def test_problem_and_reward_slots_are_put_where_they_are_named(tmp_path: Path) -> None:
+    stages = resolved(tmp_path).data["stages"]
+    assert stages["zero"]["problems"] == {"use": "numbers", "limit": 5}
+    assert stages["table"]["evaluate"]["sets"]["score"]["problems"] == {"use": "numbers", "limit": 5}
+    assert stages["zero"]["rewards"][0] == {"use": "toy", "strictness": 0.25}
+
+
+def test_options_are_laid_over_a_slot(tmp_path: Path) -> None:
+    recipe = (HEAD + STAGES).replace("rewards: [accuracy, ", "rewards: [{use: accuracy, weight: 2, mode: hard}, ")
+    assert resolved(tmp_path, recipe).data["stages"]["zero"]["rewards"][0] == {
+        "use": "toy",
+        "strictness": 0.25,
+        "weight": 2,
+        "mode": "hard",
+    }
+
+
+def test_each_step_of_a_schedule_of_problems_may_name_a_slot(tmp_path: Path) -> None:
+    recipe = (HEAD + STAGES).replace(
+        "model: base\n    problems: reasoning", "model: base\n    problems: {0: reasoning, 50%: numbers}"
+    )
+    assert resolved(tmp_path, recipe).data["stages"]["zero"]["problems"] == {
+        "0": {"use": "numbers", "limit": 5},
+        "50%": {"use": "numbers"},
+    }
+
+
+def test_data_may_name_a_stage_or_a_problem_slot(tmp_path: Path) -> None:
+    recipe = (HEAD + STAGES).replace("data: kept", "data: [kept, reasoning]")
+    assert resolved(tmp_path, recipe).data["stages"]["final"]["data"] == ["kept", {"use": "numbers", "limit": 5}]
+
+
+def test_a_filled_value_is_placed_where_the_profile_wrote_it(tmp_path: Path) -> None:
+    file, line, _ = resolved(tmp_path).document.position(("stages", "zero", "problems", "limit"))
+    assert (Path(file).name, line) == ("tiny.yaml", 4)
+
+
+def test_an_unbound_slot_that_is_used_says_how_to_bind_it(tmp_path: Path) -> None:
+    write(tmp_path, tiny=TINY.replace("rewards: {accuracy: {use: toy, strictness: 0.25}}\n", ""))
+    with pytest.raises(RecipeError) as caught:
+        resolve(tmp_path / "recipe.yaml")
+    said = str(caught.value).replace(f"{tmp_path}/", "")
+    assert said.startswith(
+        "recipe.yaml:11:15: stages.zero.rewards.0: nothing is bound to slot 'accuracy' of rewards: "
+        "profile 'tiny' does not bind it\n"
+        "  name a reward under `rewards:` in the profile, or with --set rewards.accuracy=<name>\n"
+    )
+    assert said.endswith("3 errors")
+
+
+def test_an_unbound_slot_that_nobody_uses_is_fine(tmp_path: Path) -> None:
+    recipe = HEAD.replace("{reasoning: null}", "{reasoning: null, spare: null}") + STAGES
+    assert resolved(tmp_path, recipe.replace("{base: null}", "{base: null, spare: null}")).unbound == {"spare"}
+
+
+def test_an_unbound_model_says_how_to_bind_it(tmp_path: Path) -> None:
+    said = refused(
+        tmp_path, HEAD.replace("{base: null}", "{base: null, big: null}") + STAGES.replace("[base,", "[big,")
+    )
+    assert said == (
+        "recipe.yaml:24:14: stages.table.models.0: nothing is bound to model slot 'big': "
+        "profile 'tiny' does not bind it\n"
+        "  give it a folder or a hub id: --set models.big=<folder or hub id>\n"
+        "1 error"
+    )
+
+
+def test_a_name_is_a_slot_or_a_stage(tmp_path: Path) -> None:
+    said = refused(tmp_path, HEAD.replace("{base: null}", "{base: null, zero: some/model}") + STAGES)
+    assert "recipe.yaml:3:22: models.zero: 'zero' is both a model slot and a stage" in said
+
+
+def test_defaults_go_only_to_stages_that_use_them(tmp_path: Path) -> None:
+    stages = resolved(tmp_path).data["stages"]
+    assert {name for name, stage in stages.items() if "policy" in stage} == set(stages)
+    assert {name for name, stage in stages.items() if "sampler" in stage} == {"zero", "kept", "table"}
+    assert {name for name, stage in stages.items() if "sampling" in stage} == {"zero", "kept", "table"}
+
+
+def test_a_stages_own_engine_replaces_the_default_and_its_options_merge(tmp_path: Path) -> None:
+    recipe = HEAD + STAGES.replace("    data: kept", "    data: kept\n    policy: {width: 9}")
+    assert resolved(tmp_path, recipe).data["stages"]["final"]["policy"] == {"use": "net", "width": 9}
+    recipe = HEAD + STAGES.replace("    data: kept", "    data: kept\n    policy: other")
+    assert resolved(tmp_path, recipe).data["stages"]["final"]["policy"] == "other"
