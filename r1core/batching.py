@@ -13,10 +13,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from pydantic import Field
 
-from r1core.components import Options, TrainContext
+from r1core.components import Loss, Options, TrainContext
 from r1core.errors import RecipeError
 from r1core.schedules import LearningRate
-from r1core.types import Floats, Problem, TrainSequence
+from r1core.types import Floats, Problem, Step, TrainSequence
 
 Aggregation: TypeAlias = Literal["token_mean", "sequence_mean", "constant"]
 
@@ -47,18 +47,31 @@ class Supervision(Options):
 def supervised(context: TrainContext, examples: Sequence[Problem]) -> list[TrainSequence]:
     """One sequence for each example that has a completion: the answer's tokens count, or all of a plain document's."""
     policy = context.policy
-    documents = [example.completion or "" for example in examples if not example.messages]
+    documents = [e.completion for e in examples if not e.messages and e.completion is not None]
     encoded = iter(policy.document_ids(documents) if documents else [])
     sequences = []
     for example in examples:
+        if example.completion is None:
+            continue
         if not example.messages:
-            ids = next(encoded)
-            sequences.append(TrainSequence(ids=ids, start=0, columns={}))
-        elif example.completion is not None:
+            sequences.append(TrainSequence(ids=next(encoded), start=0, columns={}))
+        else:
             prompt = policy.prompt_ids(example.messages)
             ids = np.concatenate([prompt, policy.completion_ids(example.completion)])
             sequences.append(TrainSequence(ids=ids, start=len(prompt), columns={}))
-    return sequences
+    return [sequence for sequence in sequences if _counted(sequence)]
+
+
+def _counted(sequence: TrainSequence) -> int:
+    """How many tokens can be learned: nothing comes before the first of a document, so nothing predicts it."""
+    return max(len(sequence.ids) - max(sequence.start, 1), 0)
+
+
+def imitate(context: TrainContext, batch: Sequence[TrainSequence], loss: Loss, lr: float) -> Step:
+    """One supervised step: an update on the token mean of `loss` (which needs torch, so the trainer brings it)."""
+    metrics = context.policy.update(weighted(batch, "token_mean"), loss, lr=lr)
+    tokens = sum(len(sequence.ids) - sequence.start for sequence in batch)
+    return Step(metrics={**metrics, "learning_rate": lr, "num_tokens": float(tokens)})
 
 
 def length_batches(lengths: Sequence[int], *, batch_tokens: int, bucket: int, key: int) -> list[list[int]]:
@@ -93,15 +106,14 @@ def weighted(sequences: Sequence[TrainSequence], how: Aggregation, *, longest: i
     denominators span the whole step, so no split into micro-batches changes the loss (rl_loss of verl and TRL's
     `dapo`, `grpo` and `dr_grpo` in that order).
     """
-    tokens = sum(len(s.ids) - max(s.start, 1) for s in sequences)
+    tokens = sum(_counted(sequence) for sequence in sequences)
     result = []
     for sequence in sequences:
-        own = len(sequence.ids) - sequence.start
         share = {
             "token_mean": 1 / max(tokens, 1),
-            "sequence_mean": 1 / (max(len(sequences), 1) * max(own, 1)),
-            "constant": 1 / (max(len(sequences), 1) * longest),
+            "sequence_mean": 1 / (len(sequences) * max(_counted(sequence), 1)),
+            "constant": 1 / (len(sequences) * longest),
         }[how]
-        weight: Floats = np.full(own, share, dtype=np.float64)
+        weight: Floats = np.full(len(sequence.ids) - sequence.start, share, dtype=np.float64)
         result.append(replace(sequence, columns={**sequence.columns, "weight": weight}))
     return result

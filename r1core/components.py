@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
@@ -100,7 +100,7 @@ ModelRef: TypeAlias = Annotated[str, Ref("model")]
 DataRef: TypeAlias = Annotated[str, Ref("data")]
 
 
-class Component(abc.ABC):
+class Component(abc.ABC):  # noqa: B024 - the kinds have the abstract methods
     """What all components share. `config` is the validated, frozen `Config`."""
 
     kind: ClassVar[str] = ""
@@ -241,7 +241,7 @@ class Sampler(Component):
 
 
 class Reward(Component):
-    """Scores one answer. Runs in a killable worker process (`runs = "worker"`): time-outs and crashes are the core's."""
+    """Scores one answer. Runs in a killable worker process (`runs = "worker"`): time-outs, crashes are the core's."""
 
     kind = "reward"
     timeout_s: ClassVar[float] = 3.0
@@ -334,7 +334,7 @@ class TrainContext(Protocol):
 
 
 class Trainer(Component):
-    """A training loop: `run` is a generator, one `Step` per optimizer step. The core saves, logs and evaluates between."""
+    """A training loop: `run` is a generator, one `Step` per optimizer step; the core logs and evaluates between."""
 
     kind = "trainer"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

@@ -37,7 +37,7 @@ class Schedule(BaseModel, Generic[T]):
     """One value, or one from each of several steps on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    points: dict[str, T]
+    points: dict[str, T] = Field(description="step, or share of the steps as a percentage -> value from there on")
 
     @model_validator(mode="before")
     @classmethod
@@ -66,7 +66,7 @@ class Window(BaseModel):
     """`last 400`: only in the last 400 steps. Anything else is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    last: int
+    last: int = Field(ge=0, description="how many steps from the end, steps")
 
     @model_validator(mode="before")
     @classmethod
@@ -92,7 +92,7 @@ class LearningRate(BaseModel):
     peak: float = Field(gt=0, description="highest learning rate")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
     decay: Literal["constant", "linear", "cosine"] = Field("constant", description="shape after the warm-up")
-    floor: float = Field(0.0, ge=0, le=1, description="share of the peak left at the last step")
+    floor: float = Field(0.0, ge=0, le=1, description="share of the peak that it decays towards")
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Set before anything imports torch: threads that spin, or more threads than cores, make every test many times slower."""
+"""Set before anything imports torch: threads that spin, or more threads than cores, make tests many times slower."""
 
 from __future__ import annotations
 

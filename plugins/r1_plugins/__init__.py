@@ -1,0 +1,1 @@
+"""The built-in plugins, one folder each; found through the same entry points as everyone's."""

@@ -17,6 +17,7 @@ from r1core.recipe.schema import RewardUse
 from r1core.scoring import RewardSpec, ScoringService
 from r1core.stages.problems import ProblemStream
 from r1core.store import MetricsWriter
+
 if TYPE_CHECKING:
     from r1core.recipe.plan import Plan, StagePlan
 

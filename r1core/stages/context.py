@@ -21,15 +21,13 @@ from r1core.types import At, Floats, Group, Problem, Rollout, SampleRequest, Tra
 PROBE = 4
 """Answers of each rollout batch whose log-probs the policy computes again."""
 PROBE_BOUND = 0.5
-"""Largest mean gap (nats a token) between sampler and policy: stale weights are about 1, float32 engines 1e-6, bf16 0.01."""
+"""Largest mean gap (nats a token) of sampler and policy: stale weights are about 1, float32 engines 1e-6, bf16 0.01."""
 
 
 class Context:
     """One train stage's side of the contract."""
 
-    def __init__(
-        self, job: Job, policy: Policy, scoring: ScoringService, legs: Callable[[int], Iterator[At]]
-    ) -> None:
+    def __init__(self, job: Job, policy: Policy, scoring: ScoringService, legs: Callable[[int], Iterator[At]]) -> None:
         self.job = job
         self.policy = policy
         self._scoring = scoring
@@ -71,6 +69,8 @@ class Context:
         )
         if temperature == 1.0 and sampling.top_p == 1.0:
             self._probe(groups)
+        else:
+            groups = [_unmeasured(group) for group in groups]
         return self._scored(groups, at)
 
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
@@ -146,3 +146,8 @@ class Context:
                 where=f"stages.{self.job.stage.id}",
                 fix="the sampler has other weights than the policy: check its `sync`",
             )
+
+
+def _unmeasured(group: Group) -> Group:
+    """The group without the sampler's log-probs: at another temperature they are not the policy's."""
+    return replace(group, rollouts=tuple(replace(rollout, logprobs=None) for rollout in group.rollouts))

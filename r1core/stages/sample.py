@@ -25,7 +25,8 @@ def run(job: Job) -> dict[str, float]:
     """Fill `data/` and say what became of the answers."""
     stage = job.stage.stage
     spec = stage.sample
-    assert spec is not None and job.stage.model is not None, "the plan checks what a sample stage needs"
+    assert spec is not None, "a sample stage has a spec"
+    assert job.stage.model is not None, "the plan checks that a sample stage has a model"
     policy = job.policy().open(job.artifacts[job.stage.model], trainable=False)
     sampler = job.sampler(policy)
     filters = [job.build(use, "filter") for use in stage.filters]

@@ -64,7 +64,9 @@ def check_gates(stage: str, gates: list[Bound], metrics: dict[str, float]) -> No
             )
         if gate.violated(metrics[gate.metric]):
             limits = " and ".join(
-                f"{word} {limit:g}" for word, limit in (("at least", gate.min), ("at most", gate.max)) if limit is not None
+                f"{word} {limit:g}"
+                for word, limit in (("at least", gate.min), ("at most", gate.max))
+                if limit is not None
             )
             raise RefusedError(
                 f"{gate.metric} is {metrics[gate.metric]:.4g}, must be {limits}",
@@ -120,7 +122,8 @@ class _Legs:
         name = extend.until.metric
         if name not in metrics:
             raise RecipeError(
-                f"no metric {name!r}; there are {', '.join(sorted(metrics))}", where=f"stages.{self.job.stage.id}.extend"
+                f"no metric {name!r}; there are {', '.join(sorted(metrics))}",
+                where=f"stages.{self.job.stage.id}.extend",
             )
         if not extend.until.violated(metrics[name]):
             return False

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+
 from r1_plugins.chat import chat
 from r1_plugins.chat.folder import model_folder
 from r1_plugins.chat.split import TAGS, Splitter
-
 from r1core.errors import RecipeError, SetupError
 
 SCRIPT = [

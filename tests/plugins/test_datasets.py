@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from r1_plugins.datasets import Jsonl, r1_sources
 
+from r1_plugins.datasets import Jsonl, r1_sources
 from r1core.errors import RecipeError
 from r1core.types import Problem
 

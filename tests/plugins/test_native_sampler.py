@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from r1_plugins.native import NativeSampler
-from r1_plugins.transformers import TransformersPolicy
 from tiny_model import ARCHITECTURE, write_tokenizer
 
+from r1_plugins.native import NativeSampler
+from r1_plugins.transformers import TransformersPolicy
 from r1core.errors import SetupError
 from r1core.types import Problem, Rollout, SampleRequest, TrainSequence
 

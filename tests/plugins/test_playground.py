@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
 from r1_plugins.playground import r1_sources
 from r1_plugins.playground.sources import Playground, PlaygroundCorpus
 from r1_plugins.rules import Accuracy, Format, Language
-
 from r1core.types import Problem, Response
 
 CONTENT = re.compile(r"(?:compute|计算|let|设|sort|排序) ([-+=, 0-9a-p]+?)(?: (?:mod|模) 10.*)?")

@@ -8,10 +8,10 @@ from itertools import islice
 from zlib import crc32
 
 import pytest
+
 from r1_plugins.playground.corpus import NOISY, worked_solution
 from r1_plugins.playground.sources import PlaygroundCorpus
 from r1_plugins.playground.tasks import Arithmetic, Sorting, Variables
-
 from r1core.types import Problem, Response
 
 QUESTION = re.compile(r"^(?:<\|user\|>)? (.+?)(?:<\|assistant\|>| :)")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from r1_plugins.playground.sources import Playground, PlaygroundCorpus
 from r1_plugins.playground.tokenizer import TAGS
 

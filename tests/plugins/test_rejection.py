@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from r1_plugins.rejection import AtMost, Correct, OneLanguage, r1_filters
 
+from r1_plugins.rejection import AtMost, Correct, OneLanguage, r1_filters
 from r1core.errors import RecipeError
 from r1core.types import Group, Problem, Response, Rollout, Score
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from r1_plugins.rules import Accuracy, Format, Language, r1_rewards
 
+from r1_plugins.rules import Accuracy, Format, Language, r1_rewards
 from r1core.types import Finish, Problem, Response, Score
 
 GOOD = "<think> first 3 + 5 is 8 .</think><answer> 8</answer>"

@@ -16,10 +16,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from r1_plugins.transformers import TransformersPolicy
 from safetensors.torch import load_file, save_file
 from tiny_model import ARCHITECTURE, TEMPLATE, write_tokenizer
 
+from r1_plugins.transformers import TransformersPolicy
 from r1core.errors import RecipeError, SetupError
 from r1core.types import TrainSequence
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from pydantic import Field, model_validator
 
-from r1core.batching import Supervision, weighted
+from r1core.batching import Supervision, imitate, weighted
 from r1core.components import ModelRef, Options, TrainContext, Trainer
 from r1core.hookspecs import hookimpl
 from r1core.schedules import LearningRate
@@ -53,9 +53,12 @@ class Distill(Trainer):
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset({"data"} if self.config.traces else ()) | frozenset({"problems"} if self.config.on_policy else ())
+        data = {"data"} if self.config.traces else set()
+        return frozenset(data | ({"problems"} if self.config.on_policy else set()))
 
     def run(self, context: TrainContext) -> Iterator[Step]:
+        from r1core.nn.losses import CrossEntropy  # torch stays out of recipe checks
+
         traces = self.config.traces
         batches = traces.batches(context) if traces else []
         planned = len(batches) + (self.config.on_policy.steps if self.config.on_policy else 0)
@@ -63,17 +66,9 @@ class Distill(Trainer):
         for at in context.steps(planned):
             place = at.position * planned // at.length
             if traces and place < len(batches):
-                yield _imitate(context, batches[place], traces.lr.at(place, len(batches)))
+                yield imitate(context, batches[place], CrossEntropy(), traces.lr.at(place, len(batches)))
             elif grade:
                 yield grade.step(at, place - len(batches))
-
-
-def _imitate(context: TrainContext, batch: list[TrainSequence], lr: float) -> Step:
-    from r1core.nn.losses import CrossEntropy  # torch stays out of recipe checks
-
-    metrics = context.policy.update(weighted(batch, "token_mean"), CrossEntropy(), lr=lr)
-    tokens = sum(len(sequence.ids) - sequence.start for sequence in batch)
-    return Step(metrics={**metrics, "learning_rate": lr, "num_tokens": float(tokens)})
 
 
 class _Grader:

@@ -20,12 +20,23 @@ import numpy as np
 from pydantic import Field
 
 from r1core.batching import Aggregation, weighted
-from r1core.components import DataFilter, Options, Policy, TrainContext, Trainer, Use, UseAdvantage, UseFilter, UseObjective
+from r1core.components import (
+    DataFilter,
+    Options,
+    Policy,
+    TrainContext,
+    Trainer,
+    Use,
+    UseAdvantage,
+    UseFilter,
+    UseObjective,
+)
+from r1core.errors import RecipeError
 from r1core.hookspecs import hookimpl
 from r1core.schedules import LearningRate
 from r1core.types import Group, Step, TrainSequence
 
-from .metrics import shown, rollout_metrics
+from .metrics import rollout_metrics, shown
 from .presets import PRESETS
 from .signals import known, sequences, shuffled
 from .values import MonteCarloStates, valued
@@ -115,6 +126,12 @@ class Rl(Trainer):
     ) -> list[TrainSequence]:
         if self.config.old_logprobs == "policy":
             batch = known(batch, "old_logprob", policy.logprobs(batch))
+        elif any("old_logprob" not in sequence.columns for sequence in batch):
+            raise RecipeError(
+                "the sampler's log-probs are the policy's only at temperature 1 and top_p 1",
+                where="trainer rl, old_logprobs: sampler",
+                fix="set old_logprobs: policy, or sample at temperature 1",
+            )
         return batch if reference is None else known(batch, "ref_logprob", reference.logprobs(batch))
 
 

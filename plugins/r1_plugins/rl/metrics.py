@@ -15,7 +15,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     scores = [score for group in groups for score in group.scores if score.known]
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     lengths = np.array([len(rollout.completion_ids) for rollout in rollouts], dtype=float)
-    stopped = np.array([rollout.response.finish == "stop" for rollout in rollouts])
+    stopped = np.array([rollout.response.finish == "stop" for rollout in rollouts], dtype=bool)
     spreads = [float(np.nanstd(group.rewards_G)) for group in groups if np.isfinite(group.rewards_G).any()]
     metrics = {
         "reward": _mean([score.value for score in scores]),
@@ -31,10 +31,10 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     logprobs = [rollout.logprobs for rollout in rollouts if rollout.logprobs is not None]
     if logprobs:
         metrics["entropy"] = -_mean(np.concatenate(logprobs))  # the sampled tokens' own estimate, unbiased
-    for name in scores[0].parts if scores else ():
+    for name in dict.fromkeys(name for score in scores for name in score.parts):
         values = [score.parts[name] for score in scores if name in score.parts]
         metrics[f"rewards/{name}/mean"] = _mean(values)
-        metrics[f"rewards/{name}/std"] = float(np.std(values)) if values else 0.0
+        metrics[f"rewards/{name}/std"] = float(np.std(values))
     return metrics
 
 

@@ -21,7 +21,9 @@ from r1core.types import At, Floats, Group, Rollout, Tokens
 class MonteCarloStates(Options):
     """Which intermediate states are valued, and how."""
 
-    boundaries: list[str] = Field(["\n", ".", "。"], description="a token whose text ends with one of these ends a step")
+    boundaries: list[str] = Field(
+        ["\n", ".", "。"], description="a token whose text ends with one of these ends a step"
+    )
     most: int = Field(3, ge=1, description="most states valued within one answer")
     continuations: int = Field(4, ge=1, description="answers sampled from each state")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from r1core.batching import Supervision, weighted
+from r1core.batching import Supervision, imitate
 from r1core.components import TrainContext, Trainer
 from r1core.hookspecs import hookimpl
 from r1core.types import Step
@@ -38,11 +38,8 @@ class Sft(Trainer):
         batches = self.config.batches(context)
         # An extension goes through the data's order once more in miniature: `position` of `length` picks the batch.
         for at in context.steps(len(batches)):
-            batch = weighted(batches[at.position * len(batches) // at.length], "token_mean")
-            lr = self.config.lr.at(at.position, at.length)
-            metrics = context.policy.update(batch, CrossEntropy(), lr=lr)
-            tokens = sum(len(sequence.ids) - sequence.start for sequence in batch)
-            yield Step(metrics={**metrics, "learning_rate": lr, "num_tokens": float(tokens)})
+            batch = batches[at.position * len(batches) // at.length]
+            yield imitate(context, batch, CrossEntropy(), self.config.lr.at(at.position, at.length))
 
 
 @hookimpl
