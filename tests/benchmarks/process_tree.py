@@ -1,6 +1,6 @@
 """Wall time and peak memory of a command and everything it starts.
 
-Memory is the sum over the process tree of PSS (shared pages counted once in all), sampled four times
+Memory is the sum over the process tree of PSS (shared pages counted once in all), sampled once
 a second from /proc; the largest sum of RSS, which counts shared pages in every process, stands beside it.
 """
 
@@ -41,7 +41,7 @@ def measure(command: Sequence[str], *, log: Path) -> Measured:
 
 
 def _watch(root: int, ended: threading.Event, peaks: dict[str, int]) -> None:
-    while not ended.wait(0.25):
+    while not ended.wait(1.0):
         sums = {"Pss": 0, "Rss": 0}
         for pid in _tree(root):
             for name, kib in _memory(pid).items():

@@ -54,6 +54,8 @@ LAYOUTS = {
         False,
     ),
     "<think>2+2</think><answer><answer>4</answer></answer>": ("2+2", "<answer><answer>4</answer></answer>", False),
+    "<think>2+2</think><answer><answer>4</answer>": ("2+2", "<answer><answer>4</answer>", False),
+    "<think>2+2</think><answer>4</answer></answer>": ("2+2", "<answer>4</answer></answer>", False),
     # an answer within the thinking is thinking
     "<think><answer>3</answer></think><answer>4</answer>": ("<answer>3</answer>", "4", True),
     # tags are exact

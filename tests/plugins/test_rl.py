@@ -1,10 +1,9 @@
-"""The RL loop: what it samples, what it learns from, what it leaves out, and what it logs. No model is needed."""
+"""The RL loop: what it samples, what it learns from and what it leaves out. No model is needed."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,68 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from toy_training import LOST, ToyContext, group, problem, rollout
+from toy_rl import always, stage, train, used
+from toy_training import LOST, ToyContext, group
 
-from r1_plugins.grpo import Grpo, ZeroVariance
-from r1_plugins.ppo import MonteCarlo, PpoClip
+from r1_plugins.ppo import PpoClip
 from r1_plugins.rl import Rl
-from r1_plugins.rl.metrics import rollout_metrics
 from r1_plugins.rl.signals import shuffled
-from r1core.components import AdvantageEstimator, DataFilter
-from r1core.types import At, Floats, Group, GroupSignals, Score, Step, TrainSequence, Verdict
-
-
-class Echo(AdvantageEstimator):
-    """The advantage is the reward, so that an update shows whose reward it used."""
-
-    name = "echo"
-
-    def __call__(self, groups: Sequence[GroupSignals]) -> list[list[Floats]]:
-        return [list(group.rewards_G[:, None]) for group in groups]
-
-
-class Batchwise(Echo):
-    """Sees all groups at once."""
-
-    name = "batchwise"
-    scope = "batch"
-    seen: list[Sequence[GroupSignals]]
-
-    def __call__(self, groups: Sequence[GroupSignals]) -> list[list[Floats]]:
-        Batchwise.seen = [*getattr(Batchwise, "seen", []), groups]
-        return super().__call__(groups)
-
-
-class Positive(DataFilter):
-    """Keeps answers with a reward above zero."""
-
-    name = "positive"
-
-    def judge(self, group: Group) -> list[Verdict]:
-        return [Verdict(keep=value > 0) for value in group.rewards_G]
-
-
-BUILT = (Grpo, MonteCarlo, PpoClip, ZeroVariance, Echo, Batchwise, Positive)
-
-
-def stage(groups: Callable[[At], list[Group]], **options: Any) -> ToyContext:
-    return ToyContext(groups, built=BUILT, **options)
-
-
-def train(context: ToyContext, **options: Any) -> list[Step]:
-    trainer = Rl(Rl.Config.model_validate({"advantage": "echo", "steps": 1, **options}))
-    return list(trainer.run(context))
-
-
-def always(*groups: Group) -> Callable[[At], list[Group]]:
-    return lambda at: list(groups)
-
-
-def used(batch: Sequence[TrainSequence]) -> list[float]:
-    """The advantage of each sequence of an update, sorted."""
-    assert all(np.ptp(sequence.columns["advantage"]) == 0 for sequence in batch)
-    return sorted(float(sequence.columns["advantage"][0]) for sequence in batch)
-
 
 # --- steps and shares ----------------------------------------------------------------------------
 
@@ -275,138 +218,10 @@ def test_k1_is_not_offered() -> None:
         Rl.Config.model_validate({"kl": {"coefficient": 0.1, "estimator": "k1"}})
 
 
-# --- Monte-Carlo values --------------------------------------------------------------------------
-
-DOT, A, B = ord("."), ord("a"), ord("b")
-
-
-def test_values_are_sampled_only_for_an_estimator_that_needs_them() -> None:
-    answers = [(A, DOT, B), (A, DOT, B)]
-    for advantage, asked in (("echo", 0), ("grpo", 0), ("monte_carlo", 2)):
-        context = stage(always(group("a", 1.0, 0.0, tokens=answers)))
-        train(context, advantage=advantage)
-        assert len(context.states) == asked
-
-
-def states_of(tokens: Sequence[int], **options: Any) -> tuple[list[int], Floats]:
-    """Where one answer is cut, and its advantage; a state is worth the number of tokens it keeps."""
-    context = stage(always(group("a", 100.0, 0.0, tokens=[tokens, (A,)])))
-    context.continuation_reward = lambda rollout, kept: np.array([kept - 1.0, np.nan, kept + 1.0])
-    train(context, advantage={"use": "monte_carlo", "whiten": False}, states=options)
-    (batch,) = context.policy.updates
-    return [kept for _, kept in context.states], batch[0].columns["advantage"]
-
-
-def test_answers_are_cut_after_a_boundary_and_valued_by_their_continuations() -> None:
-    cuts, advantage_T = states_of([A, A, DOT, B, DOT, B, B])
-    assert cuts == [3, 5]
-    assert advantage_T.tolist() == [3 - 50] * 3 + [5 - 3] * 2 + [100 - 5] * 2
-
-
-def test_nothing_is_cut_off_at_the_end_of_an_answer() -> None:
-    assert states_of([A, B, DOT])[0] == []
-    assert states_of([DOT])[0] == []
-    assert states_of([DOT, DOT])[0] == [1]
-
-
-def test_boundaries_are_an_option() -> None:
-    assert states_of([A, B, DOT, A, B, B], boundaries=["b"])[0] == [2, 5]
-
-
-def test_many_cuts_are_thinned_evenly() -> None:
-    answer = [A, DOT] * 9 + [B]
-    assert states_of(answer, most=20)[0] == list(range(2, 20, 2))
-    assert states_of(answer, most=3)[0] == [2, 10, 18]
-    assert states_of(answer, most=1)[0] == [2]
-
-
-def test_lost_continuations_leave_a_number() -> None:
-    context = stage(always(group("a", 1.0, 0.0, tokens=[(A, DOT, B), (B,)])))
-    context.continuation_reward = lambda rollout, kept: np.array([np.nan, np.nan])
-    train(context, advantage="monte_carlo")
-    (batch,) = context.policy.updates
-    assert all(np.isfinite(sequence.columns["advantage"]).all() for sequence in batch)
-
-
-def test_an_estimator_of_the_batch_sees_all_groups_at_once() -> None:
-    Batchwise.seen = []
-    train(stage(always(group("a", 1.0, 0.0), group("b", 2.0))), advantage="batchwise")
-    (groups,) = Batchwise.seen
-    assert [signals.rewards_G.tolist() for signals in groups] == [[1.0, 0.0], [2.0]]
-    assert [signals.lengths_G.tolist() for signals in groups] == [[3, 3], [3]]
-
-
-# --- what is logged ------------------------------------------------------------------------------
-
-TRL_NAMES = {
-    "loss",
-    "grad_norm",
-    "learning_rate",
-    "num_tokens",
-    "reward",
-    "reward_std",
-    "frac_reward_zero_std",
-    "completions/mean_length",
-    "completions/min_length",
-    "completions/max_length",
-    "completions/mean_terminated_length",
-    "completions/clipped_ratio",
-    "entropy",
-}
-
-
-def test_metrics_have_trls_names() -> None:
-    parts = Score(value=1.1, parts={"accuracy": 1.0, "format": 0.1})
-    (step,) = train(stage(always(group("a", parts, Score(value=0.0, parts={"accuracy": 0.0, "format": 0.0})))))
-    parts_names = {f"rewards/{name}/{what}" for name in ("accuracy", "format") for what in ("mean", "std")}
-    assert set(step.metrics) == TRL_NAMES | parts_names
-
-
-def test_metrics_are_of_the_whole_rollout_batch() -> None:
-    asked = problem("a")
-    answers = (
-        rollout(asked, 0, (5, 6), logprob=-1.0),
-        rollout(asked, 1, (5, 6, 7, 8), logprob=-0.25, finish="length"),
-    )
-    scores = (Score(value=1.0, parts={"accuracy": 1.0}), Score(value=0.0, parts={"accuracy": 0.0}))
-    found = rollout_metrics([Group(problem=asked, rollouts=answers, scores=scores), group("b", 3.0, 3.0)])
-    assert found["reward"] == 1.75
-    assert found["reward_std"] == 0.25
-    assert found["frac_reward_zero_std"] == 0.5
-    assert (found["completions/min_length"], found["completions/max_length"]) == (2, 4)
-    assert found["completions/mean_length"] == 3.0
-    assert found["completions/mean_terminated_length"] == pytest.approx(8 / 3)
-    assert found["completions/clipped_ratio"] == 0.25
-    assert found["num_tokens"] == 12
-    assert found["entropy"] == pytest.approx((2 * 1.0 + 4 * 0.25 + 6 * 0.5) / 12)
-    assert (found["rewards/accuracy/mean"], found["rewards/accuracy/std"]) == (0.5, 0.5)
-
-
-def test_a_reward_of_some_problems_only_is_averaged_over_these() -> None:
-    general = Score(value=2.0, parts={"helpful": 2.0, "format": 0.0})
-    found = rollout_metrics([group("a", Score(value=1.0, parts={"accuracy": 1.0})), group("b", general, LOST)])
-    assert found["rewards/accuracy/mean"] == 1.0
-    assert found["rewards/helpful/mean"] == 2.0
-    assert "rewards/helpful/std" in found
-
-
-def test_a_batch_without_answers_has_numbers_all_the_same() -> None:
-    for groups in ([], [group("a", LOST, LOST)]):
-        assert np.isfinite(list(rollout_metrics(groups).values())).all()
-
-
-def test_a_step_shows_another_problem_each_time() -> None:
-    context = stage(always(group("a", 1.0, 0.0), group("b", 2.0, 0.0)))
-    shown = [(step.sample, step.score) for step in train(context, steps=3)]
-    assert [(s.problem.id, score.value) for s, score in shown if s and score] == [("a", 1.0), ("b", 2.0), ("a", 1.0)]
-    (step,) = train(stage(always()))
-    assert (step.sample, step.score) == (None, None)
-
-
 def test_the_loop_needs_no_torch() -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_rl as t\n"
-        "context = t.stage(t.always(t.group('a', 1.0, 0.0)))\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import toy_rl as t, toy_training\n"
+        "context = t.stage(t.always(toy_training.group('a', 1.0, 0.0)))\n"
         "t.train(context, advantage='grpo', kl={'coefficient': 0.1}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -104,8 +104,9 @@ class Rl(Trainer):
                 groups = context.rollouts(at, prompts=c.prompts, samples=c.samples)
                 if c.shuffle_rewards:
                     groups = shuffled(groups, key=context.key("shuffle", at.step))
-                states = valued(context, at, groups, c.states) if "values" in estimator.needs else None
-                batch = sequences(_kept(groups, filters), estimator, states)
+                kept = _kept(groups, filters)
+                states = valued(context, at, kept, c.states) if "values" in estimator.needs else None
+                batch = sequences(kept, estimator, states)
                 batch = self._with_logprobs(batch, context.policy, reference)
                 shares = _split(batch, c.updates_per_rollout, key=context.key("minibatches", at.step))
             lr = c.lr.at(at.position, at.length)
