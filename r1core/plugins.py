@@ -58,6 +58,11 @@ class PluginHost:
         found = installed()
         return cls(classify(found, deny=denied, allow=allowed), unmatched(denied, allowed, found))
 
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """What was discovered: enough to make an equal host in another process."""
+        return self._providers
+
     # --- what a name means -----------------------------------------------------------------
 
     def find(self, kind: str, name: str, folder: Path | None = None) -> type[Component]:

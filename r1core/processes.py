@@ -1,13 +1,18 @@
 """Stage processes: each stage runs in a process of its own, forked from a server that has imported the heavy
 libraries but run no kernel (two cores give twice the work that way, against 1.4 times as threads).
 
-The parent talks to a child over one pipe: the child sends events and, last, its result or its error,
+The parent listens to a child over one pipe: the child sends events and, last, its result or its error,
 as JSON; the parent sends nothing. A child that reads the end of the pipe knows that its parent is
-gone and dies. Ctrl-C is the parent's alone to obey.
+gone and ends itself and all it started; it holds the run's lock until then, so that no second run
+meets a survivor of the first.
+Ctrl-C is the parent's alone to obey. What a child prints goes to a log beside its stage.
 """
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import json
 import multiprocessing
 import os
 import resource
@@ -16,10 +21,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from r1core import errors
@@ -44,30 +53,46 @@ class BrokenStageError(Exception):
 
 
 def prepare(preload: Iterable[str]) -> None:
-    """Name the modules that the server imports before it forks; before the first `StageProcess`."""
+    """Start the server, which imports these modules before it forks; once, before the first `StageProcess`."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when cores are shared
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *preload])
+    resource_tracker.ensure_running()  # unblocks SIGINT when it starts, so it goes first
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server and its children inherit it
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class StageProcess:
-    """One stage at work."""
+    """One stage at work. `log` takes what it prints; `lock` is a descriptor that it holds as long as it lives."""
 
-    def __init__(self, stage: str, work: Work, arguments: Mapping[str, Any], *, threads: int) -> None:
+    def __init__(
+        self, stage: str, work: Work, arguments: Mapping[str, Any], *, threads: int, log: Path, lock: int
+    ) -> None:
         self.stage = stage
+        self._log = log
         context = multiprocessing.get_context("forkserver")
         self.pipe, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_main, args=(theirs, work, dict(arguments), threads), name=f"r1-{stage}"
+            target=_main, args=(theirs, work, dict(arguments), threads, str(log), _Held(lock)), name=f"r1-{stage}"
         )
-        self._process.start()
+        with _main_module_hidden():
+            self._process.start()
         theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process.pid is not None, "it was started"
+        return self._process.pid
 
     def receive(self) -> Event | Finished:
         """The next event or, last, the result. Raises what ended the stage."""
         try:
-            message = self.pipe.recv()
-        except (EOFError, ConnectionResetError):
+            message = json.loads(self.pipe.recv_bytes())
+        except (EOFError, OSError):
             self._process.join()
             raise self._vanished() from None
         if "event" in message:
@@ -79,6 +104,8 @@ class StageProcess:
 
     def kill(self) -> None:
         """End it at once, with all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone; macOS: a group of zombies
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join()
         self.pipe.close()
@@ -86,43 +113,89 @@ class StageProcess:
     def _vanished(self) -> R1Error:
         code = self._process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        hint = f"its output is in {self._log}" if self._log.is_file() and self._log.stat().st_size else ""
+        guess = "often this is the system running out of memory" if code == -signal.SIGKILL else hint
         return SetupError(
             f"its process {how} without a word",
             where=f"stages.{self.stage}",
-            fix="often this is the system running out of memory; finished stages are kept, the same command goes on",
+            fix="; ".join(filter(None, [guess, "finished stages are kept, the same command goes on"])),
         )
 
 
-def _main(pipe: Connection, work: Work, arguments: Mapping[str, Any], threads: int) -> None:
+class _Held:
+    """A descriptor that travels to a child and stays open there until the child ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (DupFd(self.descriptor),)
+
+
+def _arrived(traveller: Any) -> _Held:
+    return _Held(traveller.detach())
+
+
+@contextlib.contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """A child needs nothing of the script or notebook that runs the recipe, and must not execute it again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+# --- in the child ----------------------------------------------------------------------------
+
+
+def _main(pipe: Connection, work: Work, arguments: Mapping[str, Any], threads: int, log: str, lock: _Held) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    lock = threading.Lock()
-
-    def send(message: Mapping[str, Any]) -> None:
-        with lock:
-            pipe.send(dict(message))
-
+    os.setpgid(0, 0)  # whatever it starts can be ended with it
+    _print_into(Path(log))
     threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
+    sending = threading.Lock()
+
+    def send(message: Mapping[str, Any]) -> None:
+        data = json.dumps(message, default=float).encode()
+        with sending:
+            pipe.send_bytes(data)
+
+    send(_outcome(work, lambda event: send(to_json(event)), arguments))
+
+
+def _outcome(work: Work, emit: Callable[[Event], None], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The last message: what `work` returned, or what it raised."""
     begun = time.monotonic()
     try:
-        metrics = work(lambda event: send(to_json(event)), arguments)
+        metrics = work(emit, arguments)
     except R1Error as error:
-        send({"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix})
+        return {"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
     except BaseException:
-        send({"traceback": traceback.format_exc()})
-    else:
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in used)
-        wall_s = time.monotonic() - begun
-        send({"finished": {"metrics": metrics, "wall_s": round(wall_s, 3), "cpu_s": round(cpu_s, 3)}})
+        return {"traceback": traceback.format_exc()}
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    wall_s = time.monotonic() - begun
+    return {"finished": {"metrics": metrics, "wall_s": round(wall_s, 3), "cpu_s": round(cpu_s, 3)}}
+
+
+def _print_into(log: Path) -> None:
+    """Send everything that this process and its children print to a file: the terminal is the parent's."""
+    with log.open("ab") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    faulthandler.enable()
 
 
 def _die_with_parent(pipe: Connection) -> None:
     try:
-        pipe.recv()
+        pipe.recv_bytes()
     except (EOFError, OSError):
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)
 
 
 def _revived(message: Mapping[str, Any]) -> Exception:

@@ -115,9 +115,5 @@ def _plugins() -> Iterator[str]:
         if row.status not in ("ok", "disabled"):
             yield f"\nplugin {row.name} ({row.distribution} {row.version}) {row.status}: {row.detail}"
     for loaded in host.components():
-        try:
-            missing = loaded.cls.check()
-        except Exception as error:  # a plugin's own code: its failure is a finding, not ours
-            missing = [f"its check() fails: {type(error).__name__}: {error}"]
-        for finding in missing:
+        for finding in loaded.lacks():
             yield f"\n{loaded.kind} {loaded.name}: {finding}"

@@ -27,7 +27,7 @@ def _denied(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 
 
 @click.command("recipe")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @click.option(
     "--profile", metavar="P", help="What binds the recipe's slots; tiny when neither this nor the recipe says."
 )
@@ -42,7 +42,7 @@ def _denied(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 @click.option("-p", "deny", metavar="no:NAME", multiple=True, callback=_denied, help="Leave a plugin out. Repeatable.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and leave. Needs no accelerator and no engine.")
 def command(
-    file: Path,
+    file: str,
     profile: str | None,
     sets: tuple[str, ...],
     run_dir: Path | None,

@@ -40,6 +40,13 @@ class Loaded:
         place = str(Path(self.file).resolve()) if self.local else self.cls.__module__
         return f"{place}:{self.cls.__qualname__}"
 
+    def lacks(self) -> list[str]:
+        """What its `check` misses on this machine; a check that fails itself is a finding, too."""
+        try:
+            return list(self.cls.check())
+        except Exception as error:
+            return [f"its check() fails: {type(error).__name__}: {error}"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PluginRow:

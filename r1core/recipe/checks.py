@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import graphlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from r1core.components import AdvantageEstimator
 from r1core.errors import Diagnostic
@@ -15,6 +17,8 @@ from r1core.recipe.schema import EvaluateSpec, StageKind
 from r1core.suggest import did_you_mean
 
 ARTIFACT: Mapping[StageKind, str] = {"import": "model", "train": "model", "sample": "data", "evaluate": "table"}
+SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.+-]*")
+NAMES = "use letters, digits and @ _ . + -, a letter or digit first"
 PROVIDED = frozenset({"rewards", "components", "values"})
 """What the training loop can give an advantage estimator."""
 
@@ -22,7 +26,9 @@ PROVIDED = frozenset({"rewards", "components", "values"})
 def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
     """Raise one RecipeError with every finding about how the stages fit together."""
     by_id = {draft.id: draft for draft in drafts}
-    found = [f for d in drafts for check in (_edges, _inputs, _needs, _metrics) for f in check(resolved, d, by_id)]
+    found = [
+        f for d in drafts for check in (_edges, _inputs, _folder, _needs, _metrics) for f in check(resolved, d, by_id)
+    ]
     if not found:
         found = list(_cycle(resolved, drafts))
     if found:
@@ -87,6 +93,14 @@ def _inputs(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Ite
         yield document.finding((*at, key), f"{who} does not read {key!r}", hint="remove it")
 
 
+def _folder(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Iterator[Diagnostic]:
+    """An `import` that can only be a folder must be one; anything else may be a hub id."""
+    name = draft.stage.import_
+    if name is not None and Path(name).is_absolute() and not Path(name).is_dir():
+        at = ("stages", draft.id, "import")
+        yield resolved.document.finding(at, f"there is no folder {name!r}", hint="give a model's folder, or a hub id")
+
+
 # --- estimators and metrics --------------------------------------------------------------------
 
 
@@ -114,6 +128,8 @@ def _sets(resolved: Resolved, spec: EvaluateSpec, models: Iterable[str], draft: 
     if spec.every is not None and draft.kind != "train":
         yield resolved.document.finding((*at, "every"), "`every` belongs to evaluation within a train stage")
     for name, chosen in spec.sets.items():
+        if not SET_NAME.fullmatch(name):
+            yield resolved.document.finding((*at, "sets", name), f"set {name!r} names a folder: {NAMES}")
         if chosen.k > chosen.samples:
             message = f"pass@{chosen.k} needs at least {chosen.k} samples, got {chosen.samples}"
             yield resolved.document.finding((*at, "sets", name, "k"), message)

@@ -87,7 +87,7 @@ class Plan:
 
     def missing(self) -> dict[str, list[str]]:
         """Component -> what it lacks on this machine, each with the command that adds it."""
-        return {f"{c.kind} {c.name}": lacking for c in self.components if (lacking := c.cls.check())}
+        return {f"{c.kind} {c.name}": lacking for c in self.components if (lacking := c.lacks())}
 
     def loaded(self, kind: str, use: Use) -> Loaded:
         """The component class that `use` names, and where it comes from."""

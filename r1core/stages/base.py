@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from r1core.components import Policy, ProblemSource, Reward, Sampler, Use
-from r1core.events import Event, StageNote, StageStarted, StepDone
+from r1core.events import Event, SampleShown, StageNote, StageStarted, StepDone
 from r1core.keys import derive_key
 from r1core.recipe.schema import RewardUse
 from r1core.scoring import RewardSpec, ScoringService
 from r1core.stages.problems import ProblemStream
 from r1core.store import MetricsWriter
+from r1core.types import Rollout, Score
 
 if TYPE_CHECKING:
     from r1core.recipe.plan import Plan, StagePlan
@@ -89,14 +90,22 @@ class Job:
 
     def _spec(self, use: RewardUse) -> RewardSpec:
         loaded = self.plan.loaded("reward", use)
-        reward = cast(type[Reward], loaded.cls)
-        where = loaded.file if loaded.local else reward.__module__
         return RewardSpec.of(
-            reward,
+            cast(type[Reward], loaded.cls),
             name=use.use,
-            target=f"{where}:{reward.__qualname__}",
+            target=loaded.target,
             options=self.plan.options("reward", use, self.artifacts),
             weight=use.weight,
             only_for=use.only_for,
             active=use.active,
         )
+
+
+def shown(rollout: Rollout, score: Score | None) -> SampleShown:
+    """One answer as people see it: from what the prompt had prefilled on, with its score where there is one."""
+    response = rollout.response
+    return SampleShown(
+        question=rollout.problem.question,
+        text=response.prefilled + response.text,
+        score=score.value if score is not None and score.known else None,
+    )

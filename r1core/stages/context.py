@@ -21,7 +21,7 @@ from r1core.types import At, Floats, Group, Problem, Rollout, SampleRequest, Tra
 PROBE = 4
 """Answers of each rollout batch whose log-probs the policy computes again."""
 PROBE_BOUND = 0.5
-"""Largest mean gap (nats a token) of sampler and policy: stale weights are about 1, float32 engines 1e-6, bf16 0.01."""
+"""Largest mean gap (nats a token) of sampler and policy: stale weights about 1, float32 engines 1e-6, bf16 0.01."""
 
 
 class Context:
@@ -34,6 +34,8 @@ class Context:
         self._legs = legs
         self._problems = job.stream() if job.stage.stage.problems is not None else None
         self._sampler: Sampler | None = None
+        self._metrics: dict[str, float] = {}
+        self._has_scored = False
 
     def steps(self, planned: int) -> Iterator[At]:
         """Each optimizer step in turn, extensions included."""
@@ -58,7 +60,7 @@ class Context:
         sampling = self.job.stage.stage.sampling
         temperature = sampling.temperature.at(at.position, at.length)
         groups = sample_groups(
-            self._synced(),
+            self.sampler(),
             self.policy,
             problems,
             samples=samples,
@@ -69,8 +71,6 @@ class Context:
         )
         if temperature == 1.0 and sampling.top_p == 1.0:
             self._probe(groups)
-        else:
-            groups = [_unmeasured(group) for group in groups]
         return self._scored(groups, at)
 
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
@@ -90,7 +90,7 @@ class Context:
             )
             for number, (rollout, kept) in enumerate(states)
         ]
-        rollouts = sorted(self._synced().generate(requests), key=lambda rollout: rollout.sample)
+        rollouts = sorted(self.sampler().generate(requests), key=lambda rollout: rollout.sample)
         groups = [
             Group(problem=rollout.problem, rollouts=tuple(rollouts[number * samples : (number + 1) * samples]))
             for number, (rollout, _) in enumerate(states)
@@ -116,16 +116,24 @@ class Context:
         """A key derived from (seed, stage, *parts)."""
         return self.job.key(*parts)
 
-    def _synced(self) -> Sampler:
+    def sampler(self) -> Sampler:
+        """The stage's sampler with the present weights."""
         if self._sampler is None:
             self._sampler = self.job.sampler(self.policy)
         else:
             self._sampler.sync(self.policy)
         return self._sampler
 
+    def take_metrics(self) -> dict[str, float]:
+        """What sampling and scoring measured since the last call."""
+        taken = {**self._metrics, **(self._scoring.metrics() if self._has_scored else {})}
+        self._metrics, self._has_scored = {}, False
+        return taken
+
     def _scored(self, groups: list[Group], at: At) -> list[Group]:
         if not self.job.stage.stage.rewards:
             return groups
+        self._has_scored = True
         return self._scoring.score(groups, step=at.position, total=at.length)
 
     def _probe(self, groups: Sequence[Group]) -> None:
@@ -139,15 +147,10 @@ class Context:
         ]
         own = np.concatenate(self.policy.logprobs(sequences))
         gap = float(np.abs(own - np.concatenate([r.logprobs for r in probed if r.logprobs is not None])).mean())
-        self.job.last_metrics["sampler/logprob_gap"] = gap
+        self._metrics["sampler/logprob_gap"] = gap
         if not gap <= PROBE_BOUND:
             raise RefusedError(
                 f"the sampler's log-probs differ from the policy's by {gap:.3g} nats a token (bound {PROBE_BOUND})",
                 where=f"stages.{self.job.stage.id}",
                 fix="the sampler has other weights than the policy: check its `sync`",
             )
-
-
-def _unmeasured(group: Group) -> Group:
-    """The group without the sampler's log-probs: at another temperature they are not the policy's."""
-    return replace(group, rollouts=tuple(replace(rollout, logprobs=None) for rollout in group.rollouts))

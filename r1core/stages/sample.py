@@ -1,115 +1,128 @@
 """`sample`: several answers to each problem, scored, marked by the filters, kept as a dataset.
 
-The unit of replay is a chunk of problems. All answers stay in `data/` with the verdict on each:
-filters mark, they do not delete; who trains on the data reads what was kept.
+The unit of replay is a chunk of problems, and each leaves one part in `data/`. All answers stay there
+with the verdict on each: filters mark, they do not delete; who trains on the data reads what was kept.
+A finite source is not repeated, so "at most k for each problem" means what it says.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
-from r1core.components import DataFilter
-from r1core.errors import RefusedError
-from r1core.events import SampleShown, StepDone
+from r1core.components import DataFilter, Policy, Sampler, Use
+from r1core.errors import RecipeError, RefusedError
+from r1core.events import StepDone
 from r1core.scoring import ScoringService
-from r1core.stages.base import Job
+from r1core.stages.base import Job, shown
+from r1core.stages.estimates import mean
+from r1core.stages.problems import first
 from r1core.stages.sampling import sample_groups
 from r1core.store import MetricsWriter, rollout_row, write_rows
-from r1core.types import Group, Verdict
+from r1core.types import Group, Problem, Verdict
+
+KEPT = "kept"
 
 
 def run(job: Job) -> dict[str, float]:
     """Fill `data/` and say what became of the answers."""
-    stage = job.stage.stage
-    spec = stage.sample
-    assert spec is not None, "a sample stage has a spec"
-    assert job.stage.model is not None, "the plan checks that a sample stage has a model"
-    policy = job.policy().open(job.artifacts[job.stage.model], trainable=False)
+    spec, model = job.stage.stage.sample, job.stage.stage.model
+    assert spec is not None, "the plan checks what a sample stage needs"
+    assert isinstance(model, str), "the plan checks what a sample stage needs"
+    policy = job.policy().open(job.artifacts[model], trainable=False)
     sampler = job.sampler(policy)
-    filters = [job.build(use, "filter") for use in stage.filters]
-    problems = iter(job.stream().take(spec.prompts, step=0, total=1))
-    units = -(-spec.prompts // spec.chunk)
-    job.started(units)
-    rows: list[dict[str, Any]] = []
+    filters = [job.build(use, "filter") for use in job.stage.stage.filters]
+    problems = _problems(job, spec.prompts)
+    chunks = [problems[start : start + spec.chunk] for start in range(0, len(problems), spec.chunk)]
+    job.started(len(chunks))
     counts: Counter[str] = Counter()
     with job.scoring() as scoring, MetricsWriter(job.folder / "metrics.jsonl") as writer:
-        for unit in range(units):
-            chunk = list(islice(problems, spec.chunk))
-            groups = sample_groups(
-                sampler,
-                policy,
-                chunk,
-                samples=spec.samples,
-                max_new_tokens=stage.sampling.max_new_tokens.at(0, 1),
-                temperature=stage.sampling.temperature.at(0, 1),
-                top_p=stage.sampling.top_p,
-                key=lambda index, sample, unit=unit: job.key("sample", unit, index, sample),
-            )
-            if stage.rewards:
-                groups = scoring.score(groups)
-            for group in groups:
-                verdicts = mark(group, filters)
-                counts.update(verdict.reason or "kept" for verdict in verdicts)
-                rows += _rows(group, verdicts)
-            job.step(_unit(job.stage.id, unit, units, groups, counts, scoring), writer)
-    if not counts["kept"]:
+        for unit, chunk in enumerate(chunks):
+            groups = _answered(job, policy, sampler, scoring, chunk, unit)
+            verdicts = [mark(group, filters) for group in groups]
+            counts.update(fate(verdict) for marked in verdicts for verdict in marked)
+            write_rows(job.folder / "data", _rows(groups, verdicts), part=unit)
+            job.step(_event(job.stage.id, unit + 1, len(chunks), groups, counts, scoring), writer)
+    told = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+    if not counts[KEPT]:
         raise RefusedError(
-            f"the filters kept none of {sum(counts.values())} answers ({_told(counts)})",
+            f"the filters kept none of {counts.total()} answers ({told})",
             where=f"stages.{job.stage.id}",
             fix="sample more, loosen the filters, or look at the model it samples from",
         )
-    write_rows(job.folder / "data", rows)
-    job.note(f"kept {counts['kept']} of {sum(counts.values())} answers ({_told(counts)})")
+    job.note(f"kept {counts[KEPT]} of {counts.total()} answers ({told})")
     return {**job.last_metrics, **{f"filter/{reason}": float(count) for reason, count in sorted(counts.items())}}
 
 
 def mark(group: Group, filters: Sequence[DataFilter]) -> list[Verdict]:
     """One verdict for each rollout: the first filter that rejects it gives the reason; later ones do not see it."""
-    verdicts: list[Verdict | None] = [None] * len(group.rollouts)
-    alive = list(range(len(group.rollouts)))
+    verdicts = [Verdict(keep=True)] * len(group.rollouts)
     for number, score in enumerate(group.scores):
         if not score.known:
             verdicts[number] = Verdict(keep=False, reason="infrastructure")
-    alive = [number for number in alive if verdicts[number] is None]
     for each in filters:
-        survivors = group.keep([number in alive for number in range(len(group.rollouts))])
-        judged = each.judge(survivors) if alive else []
-        for number, verdict in zip(alive, judged, strict=True):
-            if not verdict.keep:
-                verdicts[number] = verdict
-        alive = [number for number in alive if verdicts[number] is None]
-    return [verdict or Verdict(keep=True) for verdict in verdicts]
+        alive = [number for number, verdict in enumerate(verdicts) if verdict.keep]
+        if not alive:
+            break
+        survivors = group.keep([verdict.keep for verdict in verdicts])
+        for number, verdict in zip(alive, each.judge(survivors), strict=True):
+            verdicts[number] = verdict
+    return verdicts
 
 
-def _rows(group: Group, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    scores = group.scores or (None,) * len(group.rollouts)
+def fate(verdict: Verdict) -> str:
+    """The word under which a verdict is counted."""
+    return KEPT if verdict.keep else verdict.reason or "rejected"
+
+
+def _problems(job: Job, count: int) -> list[Problem]:
+    problems = job.stage.stage.problems
+    use = problems.at(0, 1) if problems is not None else None
+    assert isinstance(use, Use), "the plan resolves problem slots"
+    found = first(job.source(use), count, seed=job.plan.seed)
+    if not found:
+        raise RecipeError(f"source {use.use!r} has no problems", where=f"stages.{job.stage.id}.problems")
+    if len(found) < count:
+        job.note(f"{use.use} has only {len(found)} problems, {count} were asked for")
+    return found
+
+
+def _answered(
+    job: Job, policy: Policy, sampler: Sampler, scoring: ScoringService, chunk: Sequence[Problem], unit: int
+) -> list[Group]:
+    stage = job.stage.stage
+    assert stage.sample is not None, "the plan checks what a sample stage needs"
+    groups = sample_groups(
+        sampler,
+        policy,
+        chunk,
+        samples=stage.sample.samples,
+        max_new_tokens=stage.sampling.max_new_tokens.at(0, 1),
+        temperature=stage.sampling.temperature.at(0, 1),
+        top_p=stage.sampling.top_p,
+        key=lambda index, sample: job.key("sample", unit, index, sample),
+    )
+    return scoring.score(groups) if stage.rewards else groups
+
+
+def _rows(groups: Sequence[Group], verdicts: Sequence[Sequence[Verdict]]) -> list[dict[str, Any]]:
     return [
         rollout_row(rollout, score, verdict)
-        for rollout, score, verdict in zip(group.rollouts, scores, verdicts, strict=True)
+        for group, marked in zip(groups, verdicts, strict=True)
+        for rollout, score, verdict in zip(
+            group.rollouts, group.scores or (None,) * len(group.rollouts), marked, strict=True
+        )
     ]
 
 
-def _unit(
+def _event(
     stage: str, unit: int, units: int, groups: Sequence[Group], counts: Counter[str], scoring: ScoringService
 ) -> StepDone:
-    total = sum(counts.values())
-    group = groups[0]
     metrics = {
-        "kept": counts["kept"] / max(total, 1),
-        "completions/mean_length": sum(len(r.completion_ids) for g in groups for r in g.rollouts)
-        / max(sum(len(g.rollouts) for g in groups), 1),
+        "kept": counts[KEPT] / max(counts.total(), 1),
+        "completions/mean_length": mean(len(r.completion_ids) for group in groups for r in group.rollouts),
         **scoring.metrics(),
     }
-    shown = SampleShown(
-        question=group.problem.question,
-        text=group.rollouts[0].response.prefilled + group.rollouts[0].response.text,
-        score=group.scores[0].value if group.scores and group.scores[0].known else None,
-    )
-    return StepDone(stage=stage, step=unit + 1, total=units, metrics=metrics, sample=shown)
-
-
-def _told(counts: Counter[str]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+    sample = shown(groups[0].rollouts[0], groups[0].scores[0] if groups[0].scores else None)
+    return StepDone(stage=stage, step=unit, total=units, metrics=metrics, sample=sample)

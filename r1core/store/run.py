@@ -1,7 +1,8 @@
 """The run directory and its one owner.
 
-The owner holds an exclusive `flock` on `.lock`; the kernel lets go of it when the owner and every
-child it forked are gone, so a kill leaves no stale lock. The file's text is for people only.
+The owner and its children hold an exclusive `flock` on `.lock`; the kernel lets go of it when all of
+them are gone, so a kill leaves no stale lock. The file's text names the owner; once that is gone, its
+children are about to be, and are waited for.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from r1core.errors import SetupError
 from r1core.store.stage import StageDirectory
+
+ORPHANS_S = 10.0
+"""How long the children of an owner that was killed are waited for; they die of it within milliseconds."""
 
 
 class RunDirectory:
@@ -42,18 +47,19 @@ class RunDirectory:
         return run
 
     def _take(self, lock: int) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(lock, 200).decode(errors="replace").strip() or "another process"
-            os.close(lock)
-            raise SetupError(
-                f"the run directory is in use by {owner}",
-                where=str(self.path),
-                fix="wait for it or end it, or choose another --run-dir",
-            ) from None
+        until = time.monotonic() + ORPHANS_S
+        while not _locked(lock):
+            owner = os.pread(lock, 200, 0).decode(errors="replace").strip()
+            if not _gone(owner) or time.monotonic() > until:
+                os.close(lock)
+                raise SetupError(
+                    f"the run directory is in use by {owner or 'another process'}",
+                    where=str(self.path),
+                    fix="wait for it or end it, or choose another --run-dir",
+                )
+            time.sleep(0.05)
         os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        os.pwrite(lock, f"{_name(os.getpid())}\n".encode(), 0)
         self._lock = lock
 
     def _sweep(self) -> None:
@@ -61,6 +67,12 @@ class RunDirectory:
         names = {path.name.removeprefix(".discarded-") for path in (*stages.iterdir(), *stages.glob(".stale/*"))}
         for name in names - {".stale"}:
             self.stage(name).sweep()
+
+    @property
+    def lock(self) -> int:
+        """The descriptor of the lock, for children to hold as well. Only an owner has one."""
+        assert self._lock is not None, "open the run directory first"
+        return self._lock
 
     def stage(self, stage_id: str) -> StageDirectory:
         """The folder of one stage, whether or not it exists yet."""
@@ -79,3 +91,29 @@ class RunDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _name(pid: int) -> str:
+    return f"process {pid} on {socket.gethostname()}"
+
+
+def _gone(owner: str) -> bool:
+    """Whether the owner, as `.lock` names it, was a process of this machine that is no more."""
+    pid = owner.split()[1] if owner.startswith("process ") else ""
+    if not pid.isdecimal() or owner != _name(int(pid)):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

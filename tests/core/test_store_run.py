@@ -49,6 +49,33 @@ def test_a_killed_owner_leaves_no_lock(tmp_path, owner):
     RunDirectory.open(tmp_path / "run").close()
 
 
+def test_a_living_owner_is_not_waited_for(tmp_path, owner, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits"))
+    with pytest.raises(SetupError, match="in use by"):
+        RunDirectory.open(tmp_path / "run")
+
+
+ORPHAN = """
+import subprocess, sys
+from pathlib import Path
+from r1core.store import RunDirectory
+run = RunDirectory.open(Path(sys.argv[1]))
+subprocess.Popen(["sleep", "0.7"], pass_fds=[run.lock], stdout=subprocess.DEVNULL)
+"""
+
+
+def test_the_children_of_an_owner_that_is_gone_are_waited_for(tmp_path):
+    subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path / "run")], check=True)
+    RunDirectory.open(tmp_path / "run").close()
+
+
+def test_children_that_stay_are_told_of_in_the_end(tmp_path, monkeypatch):
+    subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path / "run")], check=True)
+    monkeypatch.setattr("r1core.store.run.ORPHANS_S", 0.0)
+    with pytest.raises(SetupError, match="in use by process"):
+        RunDirectory.open(tmp_path / "run")
+
+
 def test_the_lock_is_free_again_after_closing(tmp_path):
     with RunDirectory.open(tmp_path):
         with pytest.raises(SetupError, match=f"process {os.getpid()} "):

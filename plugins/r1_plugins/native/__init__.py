@@ -6,6 +6,7 @@ samples; see `r1core.nn.decode`.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 
 from pydantic import Field
@@ -34,6 +35,12 @@ class NativeSampler(Sampler):
         super().__init__(config)
         self.policy: Policy | None = None
         self.weights_version = 0
+
+    @classmethod
+    def check(cls) -> list[str]:
+        """Whether torch is installed."""
+        absent = importlib.util.find_spec("torch") is None
+        return ["torch not installed: pip install 'r1core[train]'"] if absent else []
 
     def sync(self, policy: Policy) -> None:
         """Share the policy's module. Its weights change in place, so this only counts."""

@@ -6,6 +6,7 @@ step does not depend on how it is split. Only safetensors are read and written.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,6 +21,9 @@ from r1core.types import Floats, Message, Tokens, TrainSequence
 if TYPE_CHECKING:
     from r1_plugins.transformers._engine import Engine
     from r1_plugins.transformers._text import Text
+
+
+NEEDS = ("torch", "transformers", "safetensors")
 
 
 class TransformersPolicy(Policy):
@@ -49,6 +53,12 @@ class TransformersPolicy(Policy):
         super().__init__(config)
         self._engine: Engine | None = None
         self._text: Text | None = None
+
+    @classmethod
+    def check(cls) -> list[str]:
+        """Which of the engine's packages are not installed."""
+        absent = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+        return [f"{', '.join(absent)} not installed: pip install 'r1core[train]'"] if absent else []
 
     def create(self, folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
         """Write a randomly initialised model beside the tokenizer in `folder`; the vocabulary is the tokenizer's."""

@@ -1,0 +1,54 @@
+"""What a stage process does: make the plan again from the run's resolved recipe, and run one stage of it.
+
+Components are rebuilt from (name, config) by a host with the parent's providers, never from pickles.
+Source, data or versions that changed since the run began would give an artifact that is not what
+`stage.json` says: the fingerprints of parent and child must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from r1core.errors import RecipeError
+from r1core.events import Event
+from r1core.plugin_host.discovery import Provider
+from r1core.plugins import PluginHost
+from r1core.recipe.plan import Plan, StagePlan, make_plan
+from r1core.recipe.resolve import resolve
+from r1core.stages import run_stage
+from r1core.stages.base import Job
+from r1core.store import RunDirectory
+
+
+def arguments_of(plan: Plan, stage: StagePlan, run_dir: Path) -> dict[str, Any]:
+    """What `run_in_process` must be told, as plain data."""
+    return {
+        "run_dir": str(run_dir),
+        "stage": stage.id,
+        "fingerprint": stage.fingerprint,
+        "providers": [asdict(provider) for provider in plan.host.providers],
+    }
+
+
+def run_in_process(emit: Callable[[Event], None], arguments: Mapping[str, Any]) -> dict[str, float]:
+    """Run one stage in its folder, which the parent has made ready."""
+    directory = RunDirectory(Path(arguments["run_dir"]))
+    host = PluginHost([Provider(**provider) for provider in arguments["providers"]])
+    plan = make_plan(resolve(directory.path / "recipe.resolved.yaml"), host)
+    stage = plan.stage(arguments["stage"])
+    if stage.fingerprint != arguments["fingerprint"]:
+        raise RecipeError(
+            "its components or its local files changed while the run was going on",
+            where=f"stages.{stage.id}",
+            fix="run the same command again: what depends on the change is then stale, and the rest is kept",
+        )
+    artifacts = {name: _artifact(directory, plan.stage(name)) for name in stage.inputs}
+    return run_stage(Job(plan=plan, stage=stage, folder=directory.stage(stage.id).path, artifacts=artifacts, emit=emit))
+
+
+def _artifact(directory: RunDirectory, stage: StagePlan) -> Path:
+    own = directory.stage(stage.id)
+    return own.model if stage.kind in ("import", "train") else own.data
