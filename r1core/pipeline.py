@@ -18,7 +18,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from r1core.errors import Interrupted, SetupError
+from r1core.components import ProblemSource
+from r1core.errors import Interrupted, RecipeError, SetupError
 from r1core.events import (
     Listener,
     RunFinished,
@@ -74,6 +75,7 @@ def run_plan(
     forced = plan.dependents([from_stage]) if from_stage is not None else frozenset[str]()
     wanted = [stage for stage in plan.stages if stage.id in kept]
     check_machine(wanted)
+    check_sources(plan, wanted)
     with RunDirectory.open(run_dir or Path("runs") / plan.name) as directory:
         try:
             return _Pipeline(plan, host, directory, listener).run(wanted, forced, jobs or default_jobs())
@@ -101,6 +103,17 @@ def check_machine(stages: Sequence[StagePlan]) -> None:
         lacking.append("datasets are parquet files: pyarrow is not installed: pip install 'r1core[train]'")
     if lacking:
         raise SetupError("this machine lacks:\n" + "\n".join(f"  {each}" for each in lacking), fix="see: r1 doctor")
+
+
+def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:
+    """Ask every problem source for its first problem: a missing file or a bad row is said before any compute."""
+    for use in {str(use): use for stage in stages for use in stage.stage.sources()}.values():
+        try:
+            source: ProblemSource = plan.component("source", use, {})
+        except KeyError:  # it reads another stage's artifact, which is not there yet
+            continue
+        if next(iter(source.problems(seed=plan.seed)), None) is None:
+            raise RecipeError("it has no problems", where=f"source {use.use}", fix="check its options or its file")
 
 
 def by_chain(stages: Sequence[StagePlan]) -> list[StagePlan]:

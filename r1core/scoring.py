@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from r1core.components import Reward
-from r1core.errors import R1Error, RefusedError, SetupError
+from r1core.errors import R1Error, RecipeError, RefusedError, SetupError
 from r1core.schedules import Window
 from r1core.scoring_pool import Pool, WorkerReward
 from r1core.scoring_process import Question
@@ -187,6 +187,8 @@ class ScoringService:
         questions = []
         for number, rollout in enumerate(answers):
             applicable = [i for i, s in enumerate(self._specs) if s.applies(rollout.problem, step=step, total=total)]
+            if not applicable:
+                raise _unrewarded(rollout.problem, step)
             pending = deque(i for i in applicable if i not in self._resident)
             body = encode_question(rollout.problem, rollout.response) if pending else b""
             outcomes = {i: self._judge_here(i, rollout) for i in applicable if i in self._resident}
@@ -212,7 +214,7 @@ class ScoringService:
             reasons = [outcome.reason for outcome in outcomes.values() if outcome.status == status]
             if reasons:
                 return Score(value=value, status=status, reason=reasons[0], parts=parts)
-        return Score(value=0.0, reason="no reward applies")
+        raise AssertionError("an answer that no reward applies to is refused before it is scored")
 
     def _part(self, index: int, outcome: Outcome) -> float:
         if outcome.status == "infrastructure":
@@ -245,6 +247,14 @@ class ScoringService:
             fix="mend what the reward depends on and run the same command again, "
             "or raise scoring.max_infrastructure_rate",
         )
+
+
+def _unrewarded(problem: Problem, step: int) -> RecipeError:
+    return RecipeError(
+        f"no reward applies to problem {problem.id!r} (domain {problem.domain!r}) at step {step}",
+        where="rewards",
+        fix="check `for:` and `active:`; every problem needs a reward at every step",
+    )
 
 
 def _build_here(spec: RewardSpec) -> Reward:

@@ -158,6 +158,12 @@ class Stage(Options):
             )
         return self
 
+    def sources(self) -> list[Use]:
+        """Every problem source of the stage, slots filled."""
+        found: list[DataInput] = [*self.data, *(self.problems.points.values() if self.problems is not None else ())]
+        found += [each.problems for each in (self.evaluate.sets.values() if self.evaluate is not None else ())]
+        return [use for use in found if isinstance(use, Use)]
+
     @property
     def kind(self) -> StageKind:
         """The stage's kind."""

@@ -58,19 +58,17 @@ class Context:
         # The same problem may come twice in a run: its place in the run makes it a problem of its own.
         problems = [replace(p, id=f"{p.id}@{at.step}.{index}") for index, p in enumerate(problems)]
         sampling = self.job.stage.stage.sampling
-        temperature = sampling.temperature.at(at.position, at.length)
         groups = sample_groups(
             self.sampler(),
             self.policy,
             problems,
             samples=samples,
             max_new_tokens=sampling.max_new_tokens.at(at.position, at.length),
-            temperature=temperature,
+            temperature=sampling.temperature.at(at.position, at.length),
             top_p=sampling.top_p,
             key=lambda index, sample: self.job.key("rollout", at.step, index, sample),
         )
-        if temperature == 1.0 and sampling.top_p == 1.0:
-            self._probe(groups)
+        self._probe(groups)
         return self._scored(groups, at)
 
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:

@@ -26,7 +26,10 @@ def sample_groups(
     top_p: float,
     key: KeyOf,
 ) -> list[Group]:
-    """`samples` answers to each problem. `key(index, sample)` gives the key of one answer."""
+    """`samples` answers to each problem. `key(index, sample)` gives the key of one answer.
+
+    Only log-probs at temperature 1 over the whole vocabulary are the policy's own, so no others leave this room.
+    """
     requests = [
         SampleRequest(
             problem=problem,
@@ -40,6 +43,8 @@ def sample_groups(
         for index, problem in enumerate(problems)
     ]
     rollouts = sorted(sampler.generate(requests), key=lambda rollout: rollout.sample)
+    if temperature != 1 or top_p != 1:
+        rollouts = [replace(rollout, logprobs=None) for rollout in rollouts]
     return [
         Group(problem=problem, rollouts=_numbered(rollouts[index * samples : (index + 1) * samples]))
         for index, problem in enumerate(problems)

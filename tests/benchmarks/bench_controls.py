@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_controls.py [--seed 0] [--runs FOLDER]
 
-Runs `r1 recipe recipes/ablations/controls.yaml`: rewards given to the wrong answers must teach nothing,
+Runs `r1 recipe recipes/ablations/controls.yaml`: rewards dealt out at random must teach nothing,
 PPO with Monte-Carlo values must teach, and grading a student on its own answers must lower its
 reverse KL to the teacher. Exits 1 when a promise is broken.
 """

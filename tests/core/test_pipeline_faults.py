@@ -28,6 +28,20 @@ def trouble(then: str, where: Path | str = "") -> str:
     return f"  base: BASE\n  bad: {{train: {{use: Climb, then: {then}, at: 1, where: '{where}'}}, model: base}}\n"
 
 
+def test_a_source_without_problems_is_refused_before_any_compute(tmp_path: Path) -> None:
+    (tmp_path / "nothing.py").write_text(
+        "from r1core import ProblemSource\n"
+        "class Nothing(ProblemSource):\n"
+        "    name = 'nothing'\n"
+        "    def problems(self, *, seed):\n"
+        "        return iter(())\n"
+    )
+    stages = "  base: BASE\n  traces: {sample: {prompts: 2}, model: base, problems: ./nothing.py:Nothing}\n"
+    with pytest.raises(RecipeError, match=r"nothing\.py:Nothing: it has no problems"):
+        go(tmp_path, stages)
+    assert not (tmp_path / "run").exists()
+
+
 # --- a stage fails -----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from r1core.errors import RefusedError, SetupError
+from r1core.errors import RecipeError, RefusedError, SetupError
 from r1core.schedules import Window
 from r1core.scoring import RewardSpec, ScoringService, metric_names
 from r1core.types import Group, Problem, Response, Rollout
@@ -79,9 +79,9 @@ def test_a_window_limits_a_reward_to_the_last_steps():
     assert (set(before.parts), set(within.parts)) == ({"exact"}, {"exact", "length"})
 
 
-def test_an_answer_without_any_reward_is_worth_nothing_and_says_so():
-    (found,) = scores([spec("Exact", only_for={"domain": "code"})], [group(["yes"])])
-    assert (found.value, found.parts, found.reason) == (0.0, {}, "no reward applies")
+def test_an_answer_that_no_reward_applies_to_is_a_mistake_in_the_recipe():
+    with pytest.raises(RecipeError, match="no reward applies to problem .*domain"):
+        scores([spec("Exact", only_for={"domian": "x"})], [group(["yes"])])
 
 
 @pytest.mark.parametrize("runs", ["worker", "stage"])

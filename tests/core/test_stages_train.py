@@ -15,7 +15,9 @@ from r1core.errors import NumericsError, RecipeError, RefusedError
 from r1core.events import StageNote, StageStarted, StepDone
 from r1core.stages import run_stage
 from r1core.stages.base import Job
+from r1core.stages.sampling import sample_groups
 from r1core.store import read_metrics
+from r1core.types import Problem
 
 EVALUATE = "evaluate: {sets: {score: {problems: Numbers, limit: 50, temperature: 0}}}, rewards: [Exact]"
 """Greedily, `eval/score` is 0 below a skill of one half and 1 from there on."""
@@ -185,6 +187,24 @@ def test_rollouts_bring_their_metrics_and_an_answer_to_look_at(tmp_path: Path) -
     assert sample.question == "say 0"
     assert sample.text.startswith("<think>")
     assert sample.score > 1.0
+
+
+@pytest.mark.parametrize(("temperature", "kept"), [(1.0, True), (0.7, False)])
+def test_only_logprobs_at_temperature_one_are_the_policys(tmp_path: Path, temperature: float, kept: bool) -> None:
+    job, _ = prepared(tmp_path, ", rollouts: true", ROLLOUTS)
+    policy = job.policy()
+    policy.skill = 1.0
+    groups = sample_groups(
+        job.sampler(policy),
+        policy,
+        [Problem(id="a", messages=({"role": "user", "content": "say 0"},), reference="0")],
+        samples=2,
+        max_new_tokens=8,
+        temperature=temperature,
+        top_p=1.0,
+        key=lambda index, sample: sample,
+    )
+    assert all((rollout.logprobs is not None) == kept for group in groups for rollout in group.rollouts)
 
 
 def test_a_sampler_with_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

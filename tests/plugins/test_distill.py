@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from toy_training import ToyContext, group, problem
 from r1_plugins.distill import Distill
 from r1_plugins.rl.loss import PolicyLoss
 from r1core.components import Objective
+from r1core.errors import RecipeError
 from r1core.nn import TokenView
 from r1core.nn.losses import CrossEntropy, PolicyGradient
 from r1core.types import At, Group, Problem, Step
@@ -82,6 +84,24 @@ def test_an_answer_is_graded_by_what_the_teacher_thinks_of_each_token() -> None:
     assert step.metrics["reverse_kl_k3"] == pytest.approx(np.exp(-2.0) + 2.0 - 1.0)
     assert step.metrics["num_tokens"] == 5
     assert step.sample is not None
+
+
+def test_a_teacher_with_another_tokenizer_is_refused() -> None:
+    context = ToyContext(groups)
+    context.teacher.decode = lambda ids: "".join(chr(token + 1) for token in ids)  # type: ignore[method-assign]
+    with pytest.raises(RecipeError, match="different tokenizers"):
+        train(context, on_policy=BOTH["on_policy"])
+    assert not context.policy.updates
+
+
+def test_answers_drawn_at_another_temperature_are_refused() -> None:
+    context = ToyContext(lambda at: [unmeasured(each) for each in groups(at)])
+    with pytest.raises(RecipeError, match="temperature 1"):
+        train(context, on_policy=BOTH["on_policy"])
+
+
+def unmeasured(group: Group) -> Group:
+    return replace(group, rollouts=tuple(replace(rollout, logprobs=None) for rollout in group.rollouts))
 
 
 def test_a_teacher_equal_to_the_student_teaches_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from toy_training import LOST, ToyContext, group
 from r1_plugins.ppo import PpoClip
 from r1_plugins.rl import Rl
 from r1_plugins.rl.signals import shuffled
+from r1core.errors import RecipeError
 
 # --- steps and shares ----------------------------------------------------------------------------
 
@@ -225,3 +227,12 @@ def test_the_loop_needs_no_torch() -> None:
         "t.train(context, advantage='grpo', kl={'coefficient': 0.1}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_samplers_logprobs_at_another_temperature_are_refused() -> None:
+    unmeasured = [replace(r, logprobs=None) for r in group("a", 1.0, 0.0).rollouts]
+    context = stage(always(replace(group("a", 1.0, 0.0), rollouts=tuple(unmeasured))))
+    with pytest.raises(RecipeError, match="temperature 1") as caught:
+        train(context, old_logprobs="sampler")
+    assert "old_logprobs: policy" in caught.value.fix
+    assert not context.policy.updates

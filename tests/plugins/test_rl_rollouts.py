@@ -58,12 +58,13 @@ def test_many_cuts_are_thinned_evenly() -> None:
     assert states_of(answer, most=1)[0] == [2]
 
 
-def test_lost_continuations_leave_a_number() -> None:
+def test_a_state_whose_continuations_are_all_lost_is_left_out_not_worth_nothing() -> None:
     context = stage(always(group("a", 1.0, 0.0, tokens=[(A, DOT, B), (B,)])))
     context.continuation_reward = lambda rollout, kept: np.array([np.nan, np.nan])
-    train(context, advantage="monte_carlo")
+    train(context, advantage={"use": "monte_carlo", "whiten": False})
     (batch,) = context.policy.updates
-    assert all(np.isfinite(sequence.columns["advantage"]).all() for sequence in batch)
+    # the prompt is worth 0.5, the answers 1 and 0: one step each, as if nothing had been cut
+    assert [list(sequence.columns["advantage"]) for sequence in batch] == [[0.5, 0.5, 0.5], [-0.5]]
 
 
 def test_an_estimator_of_the_batch_sees_all_groups_at_once() -> None:

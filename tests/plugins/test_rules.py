@@ -146,3 +146,18 @@ def test_the_shares_of_both_languages_sum_to_one(pieces: list[str]) -> None:
     thinking = " ".join(pieces)
     shares = language_of(thinking, "en").value + language_of(thinking, "zh").value
     assert shares == pytest.approx(1.0 if any(len(piece) > 1 for piece in pieces) else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "right"), [(72, "72"), (72.0, "72"), (0.5, "0.5"), ([72.0, "seventy-two"], "72")]
+)
+def test_a_number_of_a_json_file_is_what_a_person_writes(reference: object, right: str) -> None:
+    problem = Problem(id="n", reference=reference)
+    found = Accuracy(Accuracy.Config()).score(problem, Response.parse(f"<think>x</think><answer>{right}</answer>"))
+    assert (found.value, found.reason) == (1.0, "correct")
+
+
+def test_an_empty_reference_is_none_at_all() -> None:
+    problem = Problem(id="n", reference=" ")
+    found = Accuracy(Accuracy.Config()).score(problem, Response.parse("<think>x</think><answer>x</answer>"))
+    assert (found.status, found.reason) == ("infrastructure", "no_reference")

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from r1core.batching import Supervision, imitate, weighted
 from r1core.components import ModelRef, Options, TrainContext, Trainer
+from r1core.errors import RecipeError
 from r1core.hookspecs import hookimpl
 from r1core.schedules import LearningRate
 from r1core.types import At, Rollout, Step, TrainSequence
@@ -85,6 +86,7 @@ class _Grader:
         o = self.options
         groups = self.context.rollouts(at, prompts=o.prompts, samples=o.samples)
         rollouts = [rollout for group in groups for rollout in group.rollouts]
+        self._check(rollouts, index)
         batch = [_sequence(rollout) for rollout in rollouts]
         gaps = [
             teacher - student
@@ -104,6 +106,25 @@ class _Grader:
             "num_tokens": float(gap.size),
         }
         return Step(metrics={**metrics, **logged}, sample=rollouts[at.step % len(rollouts)])
+
+    def _check(self, rollouts: list[Rollout], index: int) -> None:
+        """Refuse what would make the log-probs incomparable: another tokenizer, or another temperature than 1."""
+        if any(rollout.logprobs is None for rollout in rollouts):
+            raise RecipeError(
+                "on-policy distillation samples at temperature 1 and top_p 1: its gradient is the reverse KL's only there",
+                where="trainer distill, on_policy",
+                fix="take temperature and top_p out of the stage's sampling",
+            )
+        student = self.context.policy
+        for rollout in rollouts if index == 0 else ():
+            ids, messages = rollout.completion_ids, rollout.problem.messages
+            same_prompt = np.array_equal(self.teacher.prompt_ids(messages), student.prompt_ids(messages))
+            if not same_prompt or self.teacher.decode(ids) != student.decode(ids):
+                raise RecipeError(
+                    "teacher and student have different tokenizers or chat templates, so their tokens differ",
+                    where="trainer distill, on_policy.teacher",
+                    fix="use models of one family, or learn the teacher's traces instead",
+                )
 
 
 def _sequence(rollout: Rollout) -> TrainSequence:

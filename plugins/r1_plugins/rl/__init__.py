@@ -78,7 +78,9 @@ class Rl(Trainer):
         old_logprobs: Literal["sampler", "policy"] = Field(
             "policy", description="whose log-probs are pi_old: the sampler's own, or computed again by the policy"
         )
-        shuffle_rewards: bool = Field(False, description="control: give the rewards to the wrong answers")
+        shuffle_rewards: bool = Field(
+            False, description="control: give each reward to another answer of the batch, drawn at random"
+        )
 
     config: Config
 

@@ -39,16 +39,18 @@ class States:
 def valued(
     context: TrainContext, at: At, groups: Sequence[Group], options: MonteCarloStates
 ) -> dict[tuple[str, int], States]:
-    """The states of every answer, by (problem id, sample)."""
+    """The states of every answer, by (problem id, sample). The groups' own rewards are all known."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     cuts = [_cuts(rollout, context.policy, options) for rollout in rollouts]
     asked = [(rollout, cut) for rollout, own in zip(rollouts, cuts, strict=True) for cut in own]
     rewards = iter(context.continuations(at, asked, samples=options.continuations))
-    prompt_value = {group.problem.id: _mean(group.rewards_G) for group in groups}
+    prompt_value = {group.problem.id: float(group.rewards_G.mean()) for group in groups}
     result = {}
     for rollout, own in zip(rollouts, cuts, strict=True):
-        values = [prompt_value[rollout.problem.id], *(_mean(next(rewards)) for _ in own)]
-        result[rollout.problem.id, rollout.sample] = States(starts_K=np.array([0, *own]), values_K=np.array(values))
+        found = [(cut, _mean(next(rewards))) for cut in own]
+        known = [(0, prompt_value[rollout.problem.id]), *((cut, value) for cut, value in found if np.isfinite(value))]
+        starts, values = zip(*known, strict=True)
+        result[rollout.problem.id, rollout.sample] = States(starts_K=np.array(starts), values_K=np.array(values))
     return result
 
 
@@ -64,6 +66,6 @@ def _cuts(rollout: Rollout, policy: Policy, options: MonteCarloStates) -> list[i
 
 
 def _mean(rewards: Floats) -> float:
-    """The mean of the known rewards; 0 where there is none (such groups are filtered out later)."""
+    """The mean of the known rewards; NaN where infrastructure lost them all: such a state is left out."""
     kept = rewards[np.isfinite(rewards)]
-    return float(kept.mean()) if kept.size else 0.0
+    return float(kept.mean()) if kept.size else float("nan")

@@ -47,7 +47,12 @@ class Accuracy(Reward):
 
 def _accepted(reference: Any) -> set[str]:
     several = reference if isinstance(reference, list | tuple) else [reference]
-    return {_plain(str(one)) for one in several if one is not None}
+    return {_plain(_text(one)) for one in several if one is not None} - {""}
+
+
+def _text(reference: Any) -> str:
+    """The reference as a person writes it: 72.0 of a JSON file is "72"."""
+    return str(int(reference)) if isinstance(reference, float) and reference.is_integer() else str(reference)
 
 
 def _plain(text: str) -> str:
