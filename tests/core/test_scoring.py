@@ -80,7 +80,7 @@ def test_a_window_limits_a_reward_to_the_last_steps():
 
 
 def test_an_answer_that_no_reward_applies_to_is_a_mistake_in_the_recipe():
-    with pytest.raises(RecipeError, match="no reward applies to problem .*domain"):
+    with pytest.raises(RecipeError, match=r"no reward applies to problem .*domain"):
         scores([spec("Exact", only_for={"domian": "x"})], [group(["yes"])])
 
 

@@ -111,7 +111,7 @@ class _Grader:
         """Refuse what would make the log-probs incomparable: another tokenizer, or another temperature than 1."""
         if any(rollout.logprobs is None for rollout in rollouts):
             raise RecipeError(
-                "on-policy distillation samples at temperature 1 and top_p 1: its gradient is the reverse KL's only there",
+                "on-policy distillation samples at temperature 1 and top_p 1, where its gradient is the reverse KL's",
                 where="trainer distill, on_policy",
                 fix="take temperature and top_p out of the stage's sampling",
             )
