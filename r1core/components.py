@@ -285,6 +285,11 @@ class DataFilter(Component):
 
     kind = "filter"
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Of "scores": what it reads of a group beside the answers; the plan refuses what nobody provides."""
+        return frozenset()
+
     @abc.abstractmethod
     def judge(self, group: Group) -> list[Verdict]:
         """One verdict for each rollout, in order."""

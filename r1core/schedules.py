@@ -1,7 +1,8 @@
 """Values that change with the step: `0.7`, or `{0: 1.0, 60%: 0.7}` (from step 0, from 60 % of the steps).
 
 A mapping whose keys are steps or shares of the planned steps is a schedule, for numbers and for
-problem sources alike. The first key must be 0; the value of the last key not past the step holds.
+problem sources alike. The first key must be 0, steps ascend and shares ascend; the value of the last
+key not past the step holds.
 `active: last 400` is the other form: a window counted from the end.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
@@ -33,6 +34,20 @@ def _start(key: Any) -> tuple[float, bool] | None:
     return (float(match[1]) / (100.0 if match[2] else 1.0), bool(match[2])) if match else None
 
 
+def _refuse_disorder(keys: Iterable[str]) -> None:
+    """Raise ValueError when steps or shares do not ascend, or a share lies past the end: a value would never hold."""
+    last: dict[bool, tuple[float, str]] = {}
+    for key in keys:
+        number, is_share = _start(key) or (0.0, False)
+        if is_share and number > 1:
+            raise ValueError(f"a share of the steps is at most 100%, got {key}")
+        if is_share in last and number <= last[is_share][0]:
+            raise ValueError(
+                f"the {'shares' if is_share else 'steps'} of a schedule ascend, got {key} after {last[is_share][1]}"
+            )
+        last[is_share] = (number, key)
+
+
 class Schedule(BaseModel, Generic[T]):
     """One value, or one from each of several steps on."""
 
@@ -46,6 +61,7 @@ class Schedule(BaseModel, Generic[T]):
         starts = [_start(key) for key in points]
         if starts[0] is None or starts[0][0] != 0:
             raise ValueError(f"a schedule starts at step 0, got {next(iter(points))}")
+        _refuse_disorder(points)
         return {"points": points}
 
     @model_serializer

@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 
 from r1core.components import Reward
 from r1core.errors import R1Error, RecipeError, RefusedError, SetupError
+from r1core.recipe.measures import part_names
 from r1core.schedules import Window
 from r1core.scoring_pool import Pool, WorkerReward
 from r1core.scoring_process import Question
@@ -86,16 +87,6 @@ def _field(problem: Problem, key: str) -> Any:
     return getattr(problem, key) if key in ("id", "domain", "language") else problem.meta.get(key)
 
 
-def metric_names(specs: Sequence[RewardSpec]) -> list[str]:
-    """One name for each reward: the last part of its recipe name, numbered from the second of a name on."""
-    names: list[str] = []
-    for spec in specs:
-        short = spec.name.rpartition("/")[2].rpartition(":")[2]
-        candidates = (short if number == 1 else f"{short}_{number}" for number in range(1, len(specs) + 1))
-        names.append(next(name for name in candidates if name not in names))
-    return names
-
-
 class ScoringService:
     """A stage's rewards, ready to score. Enter it to start the workers; leave it to end them.
 
@@ -112,7 +103,7 @@ class ScoringService:
         memory_mib: int | None = None,
     ) -> None:
         self._specs = tuple(specs)
-        self._names = metric_names(specs)
+        self._names = part_names([spec.name for spec in specs])
         self._workers = workers
         self._max_infrastructure_rate = max_infrastructure_rate
         self._memory_mib = memory_mib

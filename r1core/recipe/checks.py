@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import graphlib
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from r1core.components import AdvantageEstimator
+from r1core.components import AdvantageEstimator, DataFilter, ProblemSource, Use
 from r1core.errors import Diagnostic
+from r1core.plugins import Loaded
 from r1core.recipe.findings import refused
+from r1core.recipe.measures import check_measures
 from r1core.recipe.names import Draft, Reference
 from r1core.recipe.reading import missing, unread
 from r1core.recipe.resolve import Resolved
-from r1core.recipe.schema import EvaluateSpec, StageKind
+from r1core.recipe.schema import Scratch, StageKind
+from r1core.schedules import Schedule
 from r1core.suggest import did_you_mean
 
 ARTIFACT: Mapping[StageKind, str] = {"import": "model", "train": "model", "sample": "data", "evaluate": "table"}
-SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.+-]*")
-NAMES = "use letters, digits and @ _ . + -, a letter or digit first"
 PROVIDED = frozenset({"rewards", "components", "values"})
 """What the training loop can give an advantage estimator."""
 
@@ -26,9 +27,9 @@ PROVIDED = frozenset({"rewards", "components", "values"})
 def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
     """Raise one RecipeError with every finding about how the stages fit together."""
     by_id = {draft.id: draft for draft in drafts}
-    found = [
-        f for d in drafts for check in (_edges, _inputs, _folder, _needs, _metrics) for f in check(resolved, d, by_id)
-    ]
+    found = [f for d in drafts for f in _edges(resolved, d, by_id)]
+    own = (_inputs, _folder, _scratch, _schedules, _estimators, _filters, check_measures)
+    found += [f for d in drafts for check in own for f in check(resolved, d)]
     if not found:
         found = list(_cycle(resolved, drafts))
     if found:
@@ -83,7 +84,7 @@ def _makers(artifact: str, by_id: Mapping[str, Draft]) -> list[str]:
 # --- inputs ----------------------------------------------------------------------------------
 
 
-def _inputs(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Iterator[Diagnostic]:
+def _inputs(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
     at, document = ("stages", draft.id), resolved.document
     for key, why in missing(draft.stage, draft.trainer, draft.trainer_reads):
         fix = f"set `engines: {{{key}: ...}}`, or `{key}:` in the stage" if key in ("policy", "sampler") else ""
@@ -93,7 +94,7 @@ def _inputs(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Ite
         yield document.finding((*at, key), f"{who} does not read {key!r}", hint="remove it")
 
 
-def _folder(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Iterator[Diagnostic]:
+def _folder(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
     """An `import` that can only be a folder must be one; anything else may be a hub id."""
     name = draft.stage.import_
     if name is not None and Path(name).is_absolute() and not Path(name).is_dir():
@@ -101,43 +102,66 @@ def _folder(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Ite
         yield resolved.document.finding(at, f"there is no folder {name!r}", hint="give a model's folder, or a hub id")
 
 
-# --- estimators and metrics --------------------------------------------------------------------
+def _scratch(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
+    """The first source among the data of a model from scratch has to write its tokenizer."""
+    found = next(((i, datum) for i, datum in enumerate(draft.stage.data) if isinstance(datum, Use)), None)
+    if draft.kind != "train" or not isinstance(draft.stage.model, Scratch) or found is None:
+        return
+    source = _loaded(draft, "source", found[1])
+    assert issubclass(source.cls, ProblemSource), "the host gives what was asked for"
+    if source.cls.write_tokenizer is ProblemSource.write_tokenizer:
+        message = f"{_named(source)} brings no tokenizer: a model made from scratch takes it from its first source"
+        hint = "put a source that writes one first, or start from a model"
+        yield resolved.document.finding(("stages", draft.id, "data", found[0]), message, hint=hint)
 
 
-def _needs(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Iterator[Diagnostic]:
+def _schedules(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
+    """Only training has steps: elsewhere every point but the first would be left out without a word."""
+    stage = draft.stage
+    given: dict[tuple[str, ...], Schedule[Any] | None] = {
+        ("problems",): stage.problems if draft.kind == "sample" else None,
+        ("sampling", "max_new_tokens"): stage.sampling.max_new_tokens,
+        ("sampling", "temperature"): stage.sampling.temperature,
+    }
+    for path, schedule in given.items() if draft.kind in ("sample", "evaluate") else ():
+        if schedule is not None and len(schedule.points) > 1:
+            message = f"{_a(draft.kind)} stage has no steps that a schedule could follow"
+            hint = f"give stage {draft.id!r} one value of its own"
+            yield resolved.document.finding(("stages", draft.id, *path), message, hint=hint)
+
+
+# --- what components need ----------------------------------------------------------------------
+
+
+def _estimators(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
     for component in draft.components:
         if not issubclass(component.cls, AdvantageEstimator):
             continue
         for need in sorted(component.cls.needs - PROVIDED):
-            message = f"{component.name} ({component.distribution} {component.version}) needs {need!r}, not provided"
+            message = f"{_named(component)} needs {need!r}, not provided"
             hint = did_you_mean(need, PROVIDED, otherwise="provided: ")
             yield resolved.document.finding(("stages", draft.id, "train"), message, hint=hint)
 
 
-def _metrics(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Iterator[Diagnostic]:
-    stage = draft.stage
-    if stage.evaluate is not None:
-        models = [stage.model] if isinstance(stage.model, str) else []
-        yield from _sets(resolved, stage.evaluate, [*models, *stage.models], draft)
+def _filters(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
+    """What the filters of a sample stage read beside the answers: scores, where it has rewards."""
+    provided = frozenset({"scores"} if draft.stage.rewards else ())
+    for i, use in enumerate(draft.stage.filters if draft.kind == "sample" else ()):
+        component = _loaded(draft, "filter", use)
+        judge = component.cls(component.cls.Config.model_validate(use.options))
+        assert isinstance(judge, DataFilter), "the host gives what was asked for"
+        for need in sorted(judge.needs - provided):
+            message = f"{_named(component)} needs {need!r}, not provided"
+            hint = "give the stage `rewards`" if need == "scores" else did_you_mean(need, {"scores"})
+            yield resolved.document.finding(("stages", draft.id, "filters", i), message, hint=hint)
 
 
-def _sets(resolved: Resolved, spec: EvaluateSpec, models: Iterable[str], draft: Draft) -> Iterator[Diagnostic]:
-    at = ("stages", draft.id, "evaluate")
-    if not spec.sets:
-        yield resolved.document.finding((*at, "sets"), "nothing to measure on")
-    if spec.every is not None and draft.kind != "train":
-        yield resolved.document.finding((*at, "every"), "`every` belongs to evaluation within a train stage")
-    for name, chosen in spec.sets.items():
-        if not SET_NAME.fullmatch(name):
-            yield resolved.document.finding((*at, "sets", name), f"set {name!r} names a folder: {NAMES}")
-        if chosen.k > chosen.samples:
-            message = f"pass@{chosen.k} needs at least {chosen.k} samples, got {chosen.samples}"
-            yield resolved.document.finding((*at, "sets", name, "k"), message)
-        for i, model in enumerate(chosen.models or ()):
-            if model not in models:
-                hint = did_you_mean(model, models, otherwise="models: ")
-                message = f"{model!r} is not among the stage's models"
-                yield resolved.document.finding((*at, "sets", name, "models", i), message, hint=hint)
+def _loaded(draft: Draft, kind: str, use: Use) -> Loaded:
+    return next(c for c in draft.components if (c.kind, c.name) == (kind, use.use))
+
+
+def _named(component: Loaded) -> str:
+    return f"{component.name} ({component.distribution} {component.version})"
 
 
 def _cycle(resolved: Resolved, drafts: Sequence[Draft]) -> Iterator[Diagnostic]:

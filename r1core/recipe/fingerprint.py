@@ -26,7 +26,7 @@ LARGE_BYTES = 64_000_000
 
 def fingerprint(draft: Draft, *, seed: int, inputs: Mapping[str, str]) -> str:
     """sha256 of the canonical JSON of all that the stage's artifact depends on."""
-    local = {component.name: Path(component.name).name for component in draft.components if component.local}
+    local = {c.name: f"{Path(c.name).name} {c.source_hash}" for c in draft.components if c.local}
     counted = {key: value for key, value in draft.plain.items() if key not in UNCOUNTED}
     return digest(
         {
@@ -36,7 +36,7 @@ def fingerprint(draft: Draft, *, seed: int, inputs: Mapping[str, str]) -> str:
             "id": draft.id,
             "kind": draft.kind,
             "stage": _portable(counted, local),
-            "sources": {f"{c.kind} {local.get(c.name, c.name)}": c.source_hash for c in draft.components},
+            "sources": sorted([c.kind, local.get(c.name, c.name), c.source_hash] for c in draft.components),
             "inputs": dict(inputs),
         }
     )
@@ -49,7 +49,7 @@ def digest(value: Any) -> str:
 
 
 def _portable(value: Any, local: Mapping[str, str], key: str = "") -> Any:
-    """The value with local code by its name and local files by their content."""
+    """The value with local code by its name and source, and local files by their content."""
     if isinstance(value, dict):
         return {k: _portable(v, local, k) for k, v in value.items()}
     if isinstance(value, list):

@@ -123,7 +123,8 @@ def _syntax(error: MarkedYAMLError, file: str) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
     message = ", ".join(filter(None, (error.context, error.problem))) or "not YAML"
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    return Diagnostic(message=message, file=file, line=line, column=column)
+    hint = "indent with spaces, not tabs" if r"'\t'" in message else ""
+    return Diagnostic(message=message, file=file, line=line, column=column, hint=hint)
 
 
 class _Builder:

@@ -83,6 +83,8 @@ def merge(under: Node, over: Node) -> Node:
         under = Node({"use": under}, under.mark)
     if not isinstance(under.value, dict) or not isinstance(over.value, dict):
         return over
+    if is_schedule(under.map) or is_schedule(over.map):
+        return over  # half of one schedule and half of another is what nobody meant
     if "use" in under.map and "use" in over.map and under.map["use"].value != over.map["use"].value:
         return over
     merged = dict(under.map)

@@ -79,7 +79,7 @@ def _load(path: Path) -> Node:
 def _text(root: Node, key: str) -> str | None:
     node = root.map.get(key)
     if node is not None and not isinstance(node.value, str):
-        raise RecipeError.of([at_node(node, key, f"a name is wanted, got {node.value!r}")])
+        raise RecipeError.of([at_node(node, key, f"a name is wanted, got {node.plain()!r}")])
     return node.value if node is not None else None
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from r1core.components import Kind, Options, Use, UseFilter, UseSource
-from r1core.schedules import Count, Number, Schedule, Window
+from r1core.schedules import Schedule, Window
 
 SCHEMA_VERSION = 1
 KINDS = ("import", "sample", "train", "evaluate")
@@ -40,13 +40,15 @@ class RewardUse(Use):
 
 
 UseReward: TypeAlias = Annotated[RewardUse, Kind("reward")]
+Length: TypeAlias = Schedule[Annotated[int, Field(ge=1)]]
+Temperature: TypeAlias = Schedule[Annotated[float, Field(ge=0)]]
 
 
 class Sampling(Options):
     """How completions are sampled."""
 
-    max_new_tokens: Count = Field(Schedule[int].model_validate(1024), description="longest completion, tokens")
-    temperature: Number = Field(Schedule[float].model_validate(1.0), description="softmax temperature; 0 is greedy")
+    max_new_tokens: Length = Field(Length.model_validate(1024), description="longest completion, tokens")
+    temperature: Temperature = Field(Temperature.model_validate(1.0), description="softmax temperature; 0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus: smallest set of tokens with this probability")
 
 
@@ -62,7 +64,7 @@ class Scoring(Options):
 class SampleSpec(Options):
     """A sample stage: several answers to each problem, scored, filtered, kept as a dataset."""
 
-    prompts: int = Field(description="problems to sample")
+    prompts: int = Field(ge=1, description="problems to sample")
     samples: int = Field(1, ge=1, description="answers for each problem")
     chunk: int = Field(64, ge=1, description="problems in one unit of replay")
 
@@ -79,6 +81,12 @@ class EvalSet(Options):
     by: list[str] = Field(default_factory=list, description="problem fields or meta keys to break the result down by")
     models: list[str] | None = Field(None, description="only these models; all when absent")
 
+    @model_validator(mode="after")
+    def _enough_answers(self) -> Self:
+        if self.k > self.samples:
+            raise ValueError(f"pass@{self.k} cannot be measured with {self.samples} samples: give at least k")
+        return self
+
 
 class EvaluateSpec(Options):
     """What to measure: an evaluate stage, or (with `every`) within a train stage."""
@@ -94,6 +102,12 @@ class Bound(Options):
     metric: str = Field(description="a metric of the stage")
     min: float | None = Field(None, description="lowest value allowed")
     max: float | None = Field(None, description="highest value allowed")
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError(f"nothing limits {self.metric!r}: give `min`, `max` or both")
+        return self
 
     def violated(self, value: float) -> bool:
         """Whether `value` lies outside, or is not a number."""

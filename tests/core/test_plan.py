@@ -155,6 +155,23 @@ def test_what_a_local_file_holds_counts_and_where_it_lies_does_not(tmp_path: Pat
     assert [c.cls.__name__ for c in plans[0].stage("kept").components if c.local] == ["Mine"]
 
 
+def test_which_of_two_files_of_one_name_is_meant_counts(tmp_path: Path) -> None:
+    for folder, more in (("a", ""), ("b", "# x\n")):
+        (tmp_path / folder).mkdir()
+        code = "from toy_components import Toy\nclass Mine(Toy):\n    name = 'mine'\n"
+        (tmp_path / folder / "mine.py").write_text(code + more)
+
+    def of(*rewards: str) -> Plan:
+        return planned(
+            tmp_path, (HEAD + STAGES).replace("[accuracy]\n    filters", f"[{', '.join(rewards)}]\n    filters")
+        )
+
+    both = of("./a/mine.py:Mine", "./b/mine.py:Mine")
+    assert changed(both, of("./b/mine.py:Mine", "./a/mine.py:Mine")) == {"kept", "final", "table"}
+    (tmp_path / "a" / "mine.py").write_text((tmp_path / "a" / "mine.py").read_text() + "# y\n")
+    assert changed(both, of("./a/mine.py:Mine", "./b/mine.py:Mine")) == {"kept", "final", "table"}
+
+
 def test_the_source_of_a_component_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = planned(tmp_path)
     load = PluginHost.load

@@ -111,6 +111,56 @@ def test_all_errors_of_names_and_options_come_at_once(tmp_path: Path) -> None:
         ("  final:", "  ../final:", "18:3: stages.../final: stage id '../final'"),
         ("model: base", "model: {scratch: {a: 1}}", "takes its tokenizer from a source"),
         (
+            "prompts: 4",
+            "prompts: 0",
+            "13:14: stages.kept.sample.prompts: input should be greater than or equal to 1, got 0",
+        ),
+        (
+            "preset: plain}",
+            "preset: plain}\n    sampling: {temperature: 1, max_new_tokens: 0}",
+            "9:32: stages.zero.sampling.max_new_tokens: input should be greater than or equal to 1, got 0",
+        ),
+        (
+            "preset: plain}",
+            "preset: plain}\n    sampling: {max_new_tokens: {0: 8, 5: -1}}",
+            "9:39: stages.zero.sampling.max_new_tokens.5: input should be greater than or equal to 1, got -1",
+        ),
+        (
+            "preset: plain}",
+            "preset: plain}\n    sampling: {temperature: {0: 1, 50%: -0.1}}",
+            "9:36: stages.zero.sampling.temperature.50%: input should be greater than or equal to 0, got -0.1",
+        ),
+        (
+            "preset: plain}",
+            "preset: plain}\n    sampling: {temperature: {0: 1, 60%: 2, 50%: 1}}",
+            "9:16: stages.zero.sampling.temperature: the shares of a schedule ascend, got 50% after 60%",
+        ),
+        (
+            "preset: plain}",
+            "preset: plain}\n    gate: [{metric: loss, max: 1}, {metric: reward}]",
+            "9:36: stages.zero.gate.1: nothing limits 'reward': give `min`, `max` or both",
+        ),
+        (
+            "model: zero\n    problems: reasoning",
+            "model: zero\n    problems: {0: reasoning, 50%: numbers}",
+            "15:5: stages.kept.problems: a sample stage has no steps that a schedule could follow\n  give stage",
+        ),
+        (
+            "sample: {prompts: 4}",
+            "sample: {prompts: 4}\n    sampling: {temperature: {0: 1, 5: 2}}",
+            "14:16: stages.kept.sampling.temperature: a sample stage has no steps",
+        ),
+        (
+            "    models: [base, zero, final]",
+            "    models: [base, zero, final]\n    sampling: {max_new_tokens: {0: 8, 5: 9}}",
+            "25:16: stages.table.sampling.max_new_tokens: an evaluate stage has no steps",
+        ),
+        (
+            "    rewards: [accuracy]\n    filters: [keep]",
+            "    filters: [keep, strict]",
+            "16:21: stages.kept.filters.1: strict (r1core 0) needs 'scores', not provided\n  give the stage `rewards`",
+        ),
+        (
             "model: base",
             "model: {scrach: {a: 1}}",
             "9:13: stages.zero.model.scrach: unknown key 'scrach'\n  did",
@@ -152,6 +202,49 @@ def test_a_missing_engine_says_where_to_name_it(tmp_path: Path) -> None:
 def test_a_model_from_scratch_needs_a_source(tmp_path: Path) -> None:
     said = refused(tmp_path, change("model: base\n    data: kept", "model: {scratch: {a: 1}}\n    data: kept"))
     assert "stages.final: missing key 'data': a model made from scratch takes its tokenizer from a source" in said
+
+
+BARE = """\
+from r1core.components import DataFilter, ProblemSource
+
+class Rows(ProblemSource):
+    name = "rows"
+    def problems(self, *, seed):
+        return iter(())
+
+class Grades(DataFilter):
+    name = "grades"
+    needs = frozenset({"scoers"})
+    def judge(self, group):
+        return []
+"""
+
+
+def test_a_model_from_scratch_needs_a_tokenizer_from_its_first_source(tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text(BARE)
+    own = "model: base\n    data: kept"
+    scratch = "model: {scratch: {a: 1}}\n    data: [kept, ./bare.py:Rows, numbers]"
+    said = refused(tmp_path, change(own, scratch))
+    assert said.startswith("recipe.yaml:21:18: stages.final.data.1: bare.py:Rows (local file ")
+    assert "brings no tokenizer: a model made from scratch takes it from its first source\n  put a source" in said
+    assert said.endswith("1 error")
+    assert planned(tmp_path, change(own, scratch.replace("Rows, numbers", "Rows").replace("./", "numbers, ./"))).stages
+
+
+def test_a_filter_that_needs_what_nobody_provides_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text(BARE)
+    said = refused(tmp_path, change("filters: [keep]", "filters: [./bare.py:Grades]"))
+    assert "needs 'scoers', not provided\n  did you mean 'scores'?" in said
+
+
+def test_a_filter_that_reads_no_scores_needs_no_rewards(tmp_path: Path) -> None:
+    assert planned(tmp_path, change("    rewards: [accuracy]\n    filters: [keep]", "    filters: [keep]")).stages
+
+
+def test_a_train_stage_may_follow_schedules(tmp_path: Path) -> None:
+    recipe = change("    problems: reasoning", "    problems: {0: reasoning, 50%: numbers}")
+    sampling = "stages.zero.sampling={max_new_tokens: {0: 8, 100%: 9}, temperature: {0: 1, 5: 0}}"
+    assert planned(tmp_path, recipe, sampling).stage("zero").stage.sampling.max_new_tokens.at(9, 10) == 8
 
 
 def test_an_unknown_observer_is_an_error(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ stages:
       every: 3
       chunk: 3
       sets: {a: {problems: reasoning, limit: 3, samples: 2, k: 1, temperature: 0.5, top_p: 0.9, by: [x], models: []}}
-    extend: {until: {metric: a, min: 0.1}, by: 0.1, times: 2}
+    extend: {until: {metric: eval/a, min: 0.1}, by: 0.1, times: 2}
   kept:
     sample: {prompts: 4, samples: 2, chunk: 2}
     model: zero

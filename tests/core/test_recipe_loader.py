@@ -77,6 +77,11 @@ def test_a_place_that_is_not_there_is_its_nearest_ancestor(tmp_path: Path) -> No
         ("a: 1\n---\nb: 2", "r.yaml:2:1: expected a single document"),
         ("a: b: c", "r.yaml:1:5: mapping values are not allowed here"),
         ("a: *x", "found undefined alias 'x'"),
+        (
+            "a:\n\tb: 1",
+            "r.yaml:2:1: while scanning for the next token, found character '\\t' that cannot start any token",
+        ),
+        ("a:\n\tb: 1", "\n  indent with spaces, not tabs"),
         ("a: !!int x", "'x' is no int"),
         ("a: \x00", "unacceptable character"),
         ("[" * 5000, "nested too deeply"),

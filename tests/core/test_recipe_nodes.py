@@ -65,3 +65,8 @@ def test_another_component_drops_the_options_of_the_first() -> None:
 def test_a_schedule_or_a_model_from_scratch_replaces_a_name() -> None:
     assert merged({"problems": "x"}, {"problems": {"0": "y", "50%": "z"}}) == {"problems": {"0": "y", "50%": "z"}}
     assert merged({"model": "x"}, {"model": {"scratch": {"a": 1}}}) == {"model": {"scratch": {"a": 1}}}
+
+
+def test_a_schedule_replaces_another_whole() -> None:
+    assert merged({"a": {"0": 1, "100": 2}}, {"a": {"0": 3, "50": 4}}) == {"a": {"0": 3, "50": 4}}
+    assert merged({"a": {"0": "easy"}}, {"a": {"use": "x"}}) == {"a": {"use": "x"}}

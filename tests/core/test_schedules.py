@@ -72,6 +72,26 @@ def test_a_schedule_starts_at_zero(value: Any) -> None:
         number(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({0: 1.0, 20: 0.9, 10: 0.8}, "the steps of a schedule ascend, got 10 after 20"),
+        ({0: 1.0, 10: 0.9, "010": 0.8}, "the steps of a schedule ascend, got 010 after 10"),
+        ({0: 1.0, "60%": 0.9, 5: 0.7, "30%": 0.8}, "the shares of a schedule ascend, got 30% after 60%"),
+        ({0: 1.0, "101%": 0.9}, "a share of the steps is at most 100%, got 101%"),
+    ],
+)
+def test_the_points_of_a_schedule_come_in_order(value: Any, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        number(value)
+
+
+@given(st.lists(st.integers(1, 10**6), unique=True, max_size=5), st.lists(st.integers(0, 100), unique=True, max_size=5))
+def test_steps_ascend_and_shares_ascend_but_not_among_each_other(steps: list[int], shares: list[int]) -> None:
+    keys = [0, *sorted(steps), *(f"{share}%" for share in sorted(shares))]
+    assert list(number(dict.fromkeys(keys, 1.0)).points) == [str(key) for key in keys]
+
+
 @pytest.mark.parametrize("value", ["warm", {"start": 1.0}, {}, [1.0], None, {0: "warm"}, {-1: 1.0}, {True: 1.0}])
 def test_anything_else_is_an_error(value: Any) -> None:
     with pytest.raises(ValidationError):

@@ -11,7 +11,7 @@ import pytest
 
 from r1core.errors import RecipeError, RefusedError, SetupError
 from r1core.schedules import Window
-from r1core.scoring import RewardSpec, ScoringService, metric_names
+from r1core.scoring import RewardSpec, ScoringService
 from r1core.types import Group, Problem, Response, Rollout
 
 TOYS = Path(__file__).parents[1] / "fixtures" / "scoring_rewards.py"
@@ -103,9 +103,8 @@ def test_a_stage_reward_that_raises_is_an_answer_failure_too(tmp_path):
     assert (found.status, found.value, found.reason) == ("answer_failure", -1.0, "verifier_error: LookupError")
 
 
-def test_names_are_short_and_unique():
-    specs = [RewardSpec(name=n, target="m:C") for n in ("accuracy", "chem/accuracy", "./mine.py:Mine", "accuracy")]
-    assert metric_names(specs) == ["accuracy", "accuracy_2", "Mine", "accuracy_3"]
+def test_the_first_reward_says_what_is_correct():
+    specs = [RewardSpec(name=n, target="m:C") for n in ("chem/accuracy", "accuracy")]
     assert ScoringService(specs).correct_part == "accuracy"
 
 

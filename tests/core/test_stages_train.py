@@ -142,8 +142,9 @@ def test_each_extension_is_a_leg_of_its_own(tmp_path: Path) -> None:
 
 
 def test_extending_by_a_metric_that_nobody_computed_is_a_mistake(tmp_path: Path) -> None:
-    job, _ = prepared(tmp_path, "", EXTEND.replace("TIMES", "1").replace("eval/score", "eval/scroe"))
-    with pytest.raises(RecipeError, match=r"stages\.stage\.extend: no metric 'eval/scroe'\n.*eval/score"):
+    by_domain = EXTEND.replace("limit: 50", "by: [domain]").replace("eval/score", "eval/score/domain=prime")
+    job, _ = prepared(tmp_path, "", by_domain.replace("TIMES", "1"))
+    with pytest.raises(RecipeError, match=r"extend: no metric 'eval/score/domain=prime'\n.*eval/score/domain=even"):
         run_stage(job)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -93,6 +94,10 @@ class Strict(DataFilter):
     class Config(DataFilter.Config):
         words: frozenset[str] = Field(frozenset("abcdefgh"), description="a set, whose order must not matter")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"scores"})
+
 
 @_concrete
 class Fit(Trainer):
@@ -152,6 +157,9 @@ class Numbers(ProblemSource):
     class Config(ProblemSource.Config):
         path: str = Field("", description="a file")
         limit: int = Field(10, description="problems")
+
+    def write_tokenizer(self, folder: Path) -> None:
+        """Something: a model may be made from scratch on it."""
 
 
 @_concrete

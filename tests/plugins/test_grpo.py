@@ -116,3 +116,7 @@ def test_a_lost_answer_is_no_spread() -> None:
     assert kept(1.0, LOST, 1.0) == [False] * 3
     assert kept(LOST, LOST) == [False] * 2
     assert kept(1.0, LOST, 0.0) == [True] * 3
+
+
+def test_the_variance_of_a_group_is_that_of_its_scores() -> None:
+    assert ZeroVariance(ZeroVariance.Config()).needs == {"scores"}

@@ -121,3 +121,9 @@ def test_at_most_keeps_k_or_all_and_none_worse_than_one_left_out(values: list[fl
 def test_at_most_refuses_options_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         at_most(**options)
+
+
+def test_filters_say_whether_they_read_scores() -> None:
+    assert Correct(Correct.Config()).needs == OneLanguage(OneLanguage.Config()).needs == {"scores"}
+    assert at_most(k=1, rank_by="score").needs == {"scores"}
+    assert at_most(k=1).needs == at_most(k=1, rank_by="shortest").needs == set()

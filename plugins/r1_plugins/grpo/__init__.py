@@ -44,6 +44,11 @@ class ZeroVariance(DataFilter):
     class Config(DataFilter.Config):
         tolerance: float = Field(1e-9, ge=0, description="largest spread that counts as none")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Scores: their spread decides."""
+        return frozenset({"scores"})
+
     def judge(self, group: Group) -> list[Verdict]:
         known = [score.value for score in group.scores if score.known]
         flat = not known or float(np.ptp(known)) <= self.config.tolerance

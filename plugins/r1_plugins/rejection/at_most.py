@@ -25,6 +25,11 @@ class AtMost(DataFilter):
 
     config: Config
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Scores, where they say which answers come first."""
+        return frozenset({"scores"} if self.config.rank_by == "score" else ())
+
     def judge(self, group: Group) -> list[Verdict]:
         """One verdict for each rollout."""
         badness = self._badness(group)

@@ -51,6 +51,11 @@ class Correct(DataFilter):
 
     config: Config
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Scores: the part is one of theirs."""
+        return frozenset({"scores"})
+
     def judge(self, group: Group) -> list[Verdict]:
         """One verdict for each rollout; what infrastructure failed to score is rejected."""
         return [self._verdict(score) for score in scores_of(group, self.name)]
