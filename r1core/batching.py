@@ -102,9 +102,9 @@ def _pack(ordered: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> 
 def weighted(sequences: Sequence[TrainSequence], how: Aggregation, *, longest: int = 1) -> list[TrainSequence]:
     """The sequences with their `weight` column: the share of each token in the step's loss.
 
-    token_mean: 1 / all tokens; sequence_mean: 1 / (S T); constant: 1 / (S `longest`), Dr.GRPO's divisor. The
-    denominators span the whole step, so no split into micro-batches changes the loss (rl_loss of verl and TRL's
-    `dapo`, `grpo` and `dr_grpo` in that order).
+    token_mean: 1 / all tokens; sequence_mean: 1 / (S T); constant: 1 / (S `longest`), a divisor that never changes. The
+    denominators span the whole step, so no split into micro-batches changes the loss (in verl: token-mean,
+    seq-mean-token-mean and seq-mean-token-sum-norm).
     """
     tokens = sum(_counted(sequence) for sequence in sequences)
     result = []

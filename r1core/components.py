@@ -55,7 +55,7 @@ class Options(BaseModel):
 
 
 class Use(BaseModel):
-    """A component chosen by name, with its options: `grpo` or `{use: grpo, normalize_std: false}`.
+    """A component chosen by name, with its options: `name` or `{use: name, option: value}`.
 
     Everything beside `use` is an option of the component and is checked by its `Config`.
     """
@@ -106,7 +106,7 @@ class Component(abc.ABC):  # noqa: B024 - the kinds have the abstract methods
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
     extra: ClassVar[str] = ""
-    """The extra of r1core that it needs ("train", "vllm", ...), empty for none."""
+    """The extra of r1core that it needs ("train", ...), empty for none."""
     preload: ClassVar[tuple[str, ...]] = ()
     """Heavy modules worth importing once, before the processes that use it are forked."""
 
@@ -343,7 +343,7 @@ class Trainer(Component):
 
     kind = "trainer"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of options: `{use: rl, preset: grpo}`. What the recipe says on top wins."""
+    """Named sets of options: `{use: trainer, preset: name}`. What the recipe says on top wins."""
 
     @property
     def reads(self) -> frozenset[str]:

@@ -5,7 +5,7 @@ one, under guard. A bare name is a built-in, `plugin/component` is a third party
 a file of one's own. A broken plugin is a line in `r1 plugins`, and an error only for whoever names it.
 
     host = PluginHost.discover()
-    host.find("advantage", "grpo")          # imports one module
+    host.find("advantage", "name")          # imports one module
 """
 
 from __future__ import annotations

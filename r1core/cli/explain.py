@@ -1,7 +1,5 @@
 """`r1 explain NAME`: every component, preset and plugin of that name, with all that may be set.
 
-    r1 explain grpo        # the estimator, and the preset of a trainer that uses it
-
 It prints what the code declares (docstring, Config, class variables), so it cannot go stale.
 """
 
