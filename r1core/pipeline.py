@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from r1core.components import ProblemSource
+from r1core.components import ProblemSource, Use
 from r1core.errors import Interrupted, RecipeError, SetupError
 from r1core.events import (
     Listener,
@@ -106,14 +106,23 @@ def check_machine(stages: Sequence[StagePlan]) -> None:
 
 
 def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:
-    """Ask every problem source for its first problem: a missing file or a bad row is said before any compute."""
-    for use in {str(use): use for stage in stages for use in stage.stage.sources()}.values():
+    """Ask every problem source for its first problem: a missing file, a bad row, or questions where a stage learns
+    answers are said before any compute."""
+    learned = {str(use) for stage in stages for use in stage.stage.data if isinstance(use, Use)}
+    for name, use in {str(use): use for stage in stages for use in stage.stage.sources()}.items():
         try:
             source: ProblemSource = plan.component("source", use, {})
         except KeyError:  # it reads another stage's artifact, which is not there yet
             continue
-        if next(iter(source.problems(seed=plan.seed)), None) is None:
+        found = next(iter(source.problems(seed=plan.seed)), None)
+        if found is None:
             raise RecipeError("it has no problems", where=f"source {use.use}", fix="check its options or its file")
+        if name in learned and found.completion is None:
+            raise RecipeError(
+                "it is a stage's `data`, but its problems have no completion to learn from",
+                where=f"source {use.use}",
+                fix="give it the option that brings completions, or sample a dataset from it first",
+            )
 
 
 def by_chain(stages: Sequence[StagePlan]) -> list[StagePlan]:

@@ -50,10 +50,3 @@ class TokenView:
     def record(self, name: str, per_token: Tensor) -> None:
         """Log the token mean (over the whole step) of an (N,) tensor under `name`."""
         self.recorded[name] = per_token.detach().to(torch.float64).sum()
-
-    def mean_by_sequence(self, per_token: Tensor) -> Tensor:
-        """(N,) the mean of `per_token` over its sequence, at every token of it (differentiable)."""
-        count = int(self.sequence.max()) + 1 if self.sequence.numel() else 0
-        sums = torch.zeros(count, dtype=per_token.dtype, device=per_token.device).index_add(0, self.sequence, per_token)
-        sizes = torch.bincount(self.sequence, minlength=count).clamp(min=1)
-        return (sums / sizes)[self.sequence]

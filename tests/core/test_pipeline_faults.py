@@ -42,6 +42,21 @@ def test_a_source_without_problems_is_refused_before_any_compute(tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+def test_questions_without_answers_are_no_data_and_said_so_before_any_compute(tmp_path: Path) -> None:
+    (tmp_path / "asked.py").write_text(
+        "from itertools import count\n"
+        "from r1core import Problem, ProblemSource\n"
+        "class Asked(ProblemSource):\n"
+        "    name = 'asked'\n"
+        "    def problems(self, *, seed):\n"
+        "        return (Problem(id=str(n), messages=({'role': 'user', 'content': '?'},)) for n in count())\n"
+    )
+    stages = "  base: {train: {use: Climb}, model: {scratch: {skill: 0.2}}, data: [{use: Numbers}, ./asked.py:Asked]}\n"
+    with pytest.raises(RecipeError, match="no completion to learn from"):
+        go(tmp_path, stages)
+    assert not (tmp_path / "run").exists()
+
+
 # --- a stage fails -----------------------------------------------------------------------------------
 
 

@@ -60,14 +60,16 @@ def test_the_reference_is_the_answer_to_the_question(domain: str, split: str) ->
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_worked_solution_earns_every_rule_reward(language: str) -> None:
     rules = [Accuracy(Accuracy.Config()), Format(Format.Config(min_thinking_chars=1)), Language(Language.Config())]
-    for problem in take(60, languages=[language], solved=True, operands=(2, 6)):
+    for problem in take(60, languages=[language], solved=True, limit=60, operands=(2, 6)):
         assert problem.completion is not None
         response = Response.parse(problem.completion)
         assert [rule.score(problem, response).value for rule in rules] == [1.0, 1.0, 1.0], problem
 
 
 def test_worked_solutions_read_as_promised() -> None:
-    by_domain = {problem.domain: problem for problem in take(30, languages=["en"], solved=True, operands=(2, 2))}
+    by_domain = {
+        problem.domain: problem for problem in take(30, languages=["en"], solved=True, limit=30, operands=(2, 2))
+    }
     thinking = {domain: Response.parse(p.completion or "").thinking or "" for domain, p in by_domain.items()}
     assert re.fullmatch(r"first \d [+-] \d is \d \.", thinking["arith"])
     assert re.fullmatch(r"first (\w) is \d \. then \w is \d [+-] \d is \d \.", thinking["vars"])
@@ -75,7 +77,7 @@ def test_worked_solutions_read_as_promised() -> None:
 
 
 def test_small_talk_is_answered_with_empty_thinking_in_its_own_language() -> None:
-    for problem in take(40, domains=["chat"], solved=True):
+    for problem in take(40, domains=["chat"], solved=True, limit=40):
         response = Response.parse(problem.completion or "")
         assert (response.thinking, response.answer) == ("", problem.reference)
         assert (re.search(r"[a-z]", problem.reference) is None) == (problem.language == "zh")
@@ -144,7 +146,7 @@ def test_operands_set_the_size_in_every_domain() -> None:
 
 
 def test_an_opener_starts_the_worked_solution_of_the_same_problem() -> None:
-    plain, opened = take(60, solved=True), take(60, solved=True, opener=True)
+    plain, opened = take(60, solved=True, limit=60), take(60, solved=True, limit=60, opener=True)
     for problem, started in zip(plain, opened, strict=True):
         assert started.messages[0] == problem.messages[0]
         assert started.messages[1]["role"] == "assistant"
@@ -180,3 +182,9 @@ def test_impossible_options_are_refused_with_the_value(options: dict[str, Any], 
 def test_corpus_shares_must_fit() -> None:
     with pytest.raises(ValidationError, match=re.escape("got 1.2")):
         PlaygroundCorpus.Config(clean_short=0.7, clean=0.5)
+
+
+def test_solved_problems_are_data_and_data_must_end() -> None:
+    with pytest.raises(ValidationError, match="give a limit"):
+        Playground.Config(solved=True)
+    assert len(list(Playground(Playground.Config(solved=True, limit=3)).problems(seed=0))) == 3

@@ -71,6 +71,12 @@ class Playground(ProblemSource):
                 raise ValueError("opener needs worked solutions, and chat has none: leave chat out of domains")
             return self
 
+        @model_validator(mode="after")
+        def _data_ends(self) -> Self:
+            if self.solved and self.limit is None:
+                raise ValueError("solved problems are data, and data must end: give a limit")
+            return self
+
     config: Config
 
     def problems(self, *, seed: int) -> Iterator[Problem]:
