@@ -3,14 +3,19 @@
 runs/<name>/{.lock, stages/<id>/{stage.json, model|data/, metrics.jsonl, ...}, ...}
 """
 
+from r1core.store.checkpoints import Checkpoint, Checkpoints
 from r1core.store.files import FileMark, mark_folder, read_json, write_json, write_text
+from r1core.store.ledger import Ledger
 from r1core.store.metrics import MetricsWriter, read_metrics
 from r1core.store.rows import problem_of, read_rows, rollout_row, write_rows
 from r1core.store.run import RunDirectory
 from r1core.store.stage import StageDirectory, StageRecord, StageState
 
 __all__ = [
+    "Checkpoint",
+    "Checkpoints",
     "FileMark",
+    "Ledger",
     "MetricsWriter",
     "RunDirectory",
     "StageDirectory",

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from r1core.errors import SetupError
+from r1core.store.kills import reached
 
 TEMPORARY = ".*.tmp-*"
 """What a kill in the middle of `writing` leaves behind (a glob)."""
@@ -38,6 +41,17 @@ class FileMark:
         """Whether the file is there and unchanged; the hash is only read when the size agrees."""
         return path.is_file() and path.stat().st_size == self.size and FileMark.of(path) == self
 
+    def begins(self, path: Path) -> bool:
+        """Whether the file is there and begins with what was marked: a log that has grown since still does."""
+        if not path.is_file() or path.stat().st_size < self.size:
+            return False
+        digest, left = hashlib.sha256(), self.size
+        with path.open("rb") as file:
+            while left and (block := file.read(min(left, 1 << 20))):
+                digest.update(block)
+                left -= len(block)
+        return not left and digest.hexdigest() == self.sha256
+
 
 def mark_folder(folder: Path) -> dict[str, FileMark]:
     """The mark of every file under `folder`, by its path inside it, sorted. Empty where there is no folder."""
@@ -53,6 +67,7 @@ def writing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
+        reached("file")
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
@@ -66,6 +81,27 @@ def writing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def artifact(folder: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `folder` when the block ends well; the old one goes. Raises SetupError for the
+    disk's errors."""
+    staging = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        discard(folder)
+        staging.rename(folder)
+        sync(folder.parent)
+    except OSError as error:
+        raise SetupError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(folder),
+            fix="free space on the disk; what was saved is kept, the same command goes on",
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
 def sync(path: Path) -> None:
     """Push a file or a folder's entries to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -73,6 +109,17 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def append_all(file: io.RawIOBase, data: bytes, *, at: int) -> None:
+    """Write all of `data` at `at`, the end of an unbuffered file, or leave the file as long as it was (OSError)."""
+    written = 0
+    try:
+        while written < len(data):
+            written += file.write(data[written:]) or 0
+    except OSError:
+        file.truncate(at)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -103,3 +150,23 @@ def finite(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder so that a kill never leaves half of it under its own name."""
+    if folder.exists():
+        shutil.rmtree(doomed(folder), ignore_errors=True)
+        shutil.rmtree(folder.rename(doomed(folder)))
+
+
+def doomed(folder: Path) -> Path:
+    """The name under which a folder is removed."""
+    return folder.with_name(f".discarded-{folder.name}")

@@ -71,12 +71,15 @@ def problem_of(row: Mapping[str, Any]) -> Problem:
     )
 
 
-def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]], *, part: int = 0) -> Path:
-    """Write one part; returns its path. Raises KeyError when a row lacks a column."""
+def write_rows(
+    folder: Path, rows: Sequence[Mapping[str, Any]], *, part: int = 0, columns: Mapping[str, str] = COLUMNS
+) -> Path:
+    """Write one part; returns its path. Raises KeyError when a row lacks a column. Types are arrow's names, with []
+    behind for lists."""
     arrow, parquet = _pyarrow()
-    schema = arrow.schema([(name, arrow.type_for_alias(alias)) for name, alias in COLUMNS.items()])
+    schema = arrow.schema([(name, _arrow_type(arrow, alias)) for name, alias in columns.items()])
     path = folder / f"part-{part:05d}.parquet"
-    table = arrow.Table.from_pylist([_to_disk(row) for row in rows], schema=schema)
+    table = arrow.Table.from_pylist([_to_disk(row, columns) for row in rows], schema=schema)
     with writing(path) as temporary:
         parquet.write_table(table, temporary, row_group_size=_ROW_GROUP, compression="zstd", write_page_checksum=True)
     return path
@@ -98,8 +101,13 @@ def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
             raise SetupError(f"cannot be read: {reason}", where=str(path), fix="make the rows again") from error
 
 
-def _to_disk(row: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: row[name] for name in COLUMNS}
+def _arrow_type(arrow: Any, alias: str) -> Any:
+    plain = arrow.type_for_alias(alias.removesuffix("[]"))
+    return arrow.list_(plain) if alias.endswith("[]") else plain
+
+
+def _to_disk(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    found = {name: row[name] for name in columns}
     for name in _JSON:
         found[name] = json.dumps(finite(found[name]), ensure_ascii=False, sort_keys=True, allow_nan=False)
     if not math.isfinite(found["score"]):

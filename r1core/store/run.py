@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from r1core.errors import SetupError
+from r1core.errors import RecipeError, SetupError
 from r1core.store.stage import StageDirectory
 
 ORPHANS_S = 10.0
@@ -31,7 +31,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Create what is missing and become the owner. Raises SetupError when that cannot be."""
+        """Create what is missing and become the owner.
+
+        Raises SetupError where nothing can be written, RecipeError while another process is the owner.
+        """
         run = cls(path.absolute())
         try:
             (run.path / "stages").mkdir(parents=True, exist_ok=True)
@@ -52,7 +55,7 @@ class RunDirectory:
             owner = os.pread(lock, 200, 0).decode(errors="replace").strip()
             if not _gone(owner) or time.monotonic() > until:
                 os.close(lock)
-                raise SetupError(
+                raise RecipeError(
                     f"the run directory is in use by {owner or 'another process'}",
                     where=str(self.path),
                     fix="wait for it or end it, or choose another --run-dir",

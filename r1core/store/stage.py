@@ -18,7 +18,18 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from r1core.errors import SetupError
-from r1core.store.files import TEMPORARY, FileMark, mark_folder, read_json, sync, write_json
+from r1core.store.files import (
+    TEMPORARY,
+    FileMark,
+    discard,
+    doomed,
+    mark_folder,
+    read_json,
+    remove,
+    sync,
+    write_json,
+)
+from r1core.store.kills import reached
 
 ARTIFACTS = ("model", "data")
 StageState: TypeAlias = Literal["finished", "stale", "partial", "missing", "damaged"]
@@ -26,11 +37,13 @@ StageState: TypeAlias = Literal["finished", "stale", "partial", "missing", "dama
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """The contents of `stage.json`. `inputs` maps stage ids to fingerprints; times are UTC."""
+    """The contents of `stage.json`. `inputs` maps stage ids to fingerprints; `made_from` is what the fingerprint is
+    the hash of; times are UTC."""
 
     status: Literal["running", "finished"]
     fingerprint: str
     inputs: Mapping[str, str] = field(default_factory=dict)
+    made_from: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileMark] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     started: str = ""
@@ -64,6 +77,16 @@ class StageDirectory:
         """The data artifact."""
         return self.path / "data"
 
+    @property
+    def progress(self) -> Path:
+        """What a half-done stage goes on from: its checkpoints, or the ledger of its units."""
+        return self.path / "checkpoint"
+
+    @property
+    def units(self) -> Path:
+        """The ledger of the units of a sample or evaluate stage."""
+        return self.progress / "units.jsonl"
+
     def record(self) -> StageRecord | None:
         """What `stage.json` says, None where there is none. Raises SetupError when it is damaged."""
         path = self.path / "stage.json"
@@ -91,7 +114,25 @@ class StageDirectory:
         whole = all(mark.holds(self.path / name) for name, mark in record.files.items())
         return "finished" if whole else "damaged"
 
-    def begin(self, fingerprint: str, *, inputs: Mapping[str, str], resume: bool = False) -> None:
+    def half_done(self) -> StageRecord | None:
+        """The record of an attempt that ended before its stage did, and left work to go on from."""
+        record = self._readable_record()
+        if record is None or record.status != "running" or not self._has_progress():
+            return None
+        return record
+
+    def _has_progress(self) -> bool:
+        units = self.units
+        return any(self.progress.glob("step-*")) or (units.is_file() and units.stat().st_size > 0)
+
+    def begin(
+        self,
+        fingerprint: str,
+        *,
+        inputs: Mapping[str, str],
+        made_from: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
         """Make the folder ready for an attempt.
 
         With `resume`, a half-done folder of the same fingerprint is gone on from (its checkpoints and
@@ -99,12 +140,20 @@ class StageDirectory:
         """
         if resume and self.state(fingerprint) == "partial" and self.record() is not None:
             for leftover in self.path.rglob(TEMPORARY):
-                leftover.unlink()
+                remove(leftover)
             return
         if self.path.exists():
             self._move_aside()
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write(StageRecord(status="running", fingerprint=fingerprint, inputs=inputs, started=started))
+        self._write(
+            StageRecord(
+                status="running",
+                fingerprint=fingerprint,
+                inputs=inputs,
+                made_from=dict(made_from or {}),
+                started=started,
+            )
+        )
 
     def finish(self, metrics: Mapping[str, float], *, wall_s: float, cpu_s: float) -> StageRecord:
         """Seal the stage: fsync and hash its artifacts, then write `stage.json`, then let go of its predecessor."""
@@ -114,6 +163,7 @@ class StageDirectory:
         files = {f"{kind}/{name}": mark for kind in ARTIFACTS for name, mark in mark_folder(self.path / kind).items()}
         for name in files:
             sync(self.path / name)
+        reached("seal")
         done = replace(
             record,
             status="finished",
@@ -124,15 +174,21 @@ class StageDirectory:
             cpu_s=cpu_s,
         )
         self._write(done)
-        discard(self._set_aside)
+        reached("sealed")
+        self._let_go()
         return done
 
     def sweep(self) -> None:
         """Let go of what a kill kept: folders half removed, the predecessor of a stage that finished."""
-        for folder in (self.path, self._set_aside):
-            shutil.rmtree(_doomed(folder), ignore_errors=True)
+        for folder in (self.path, self._set_aside, self.progress):
+            shutil.rmtree(doomed(folder), ignore_errors=True)
         if (record := self._readable_record()) is not None and record.status == "finished":
-            discard(self._set_aside)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """A finished stage needs neither its checkpoints nor its predecessor."""
+        discard(self.progress)
+        discard(self._set_aside)
 
     def _readable_record(self) -> StageRecord | None:
         try:
@@ -152,14 +208,3 @@ class StageDirectory:
         discard(self._set_aside)
         self._set_aside.parent.mkdir(exist_ok=True)
         self.path.rename(self._set_aside)
-
-
-def discard(folder: Path) -> None:
-    """Remove a folder so that a kill never leaves half of it under its own name."""
-    if folder.exists():
-        shutil.rmtree(_doomed(folder), ignore_errors=True)
-        shutil.rmtree(folder.rename(_doomed(folder)))
-
-
-def _doomed(folder: Path) -> Path:
-    return folder.with_name(f".discarded-{folder.name}")

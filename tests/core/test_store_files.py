@@ -86,9 +86,12 @@ def test_a_resumed_log_has_each_step_once_and_the_bytes_of_an_uninterrupted_one(
     with MetricsWriter(resumed) as writer:
         for step in range(1, 5):
             writer.append(step, {"loss": 1 / step})
+            if step == 2:
+                saved = writer.mark()
+    assert saved.begins(resumed)
     with resumed.open("a") as file:
         file.write('{"loss": 0.2, "st')
-    with MetricsWriter(resumed, keep=2) as writer:
+    with MetricsWriter(resumed, keep=saved.size) as writer:
         for step in range(3, 7):
             writer.append(step, {"loss": 1 / step})
     assert resumed.read_bytes() == whole.read_bytes()

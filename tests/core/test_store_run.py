@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
-from r1core.errors import SetupError
+from r1core.errors import RecipeError, SetupError
 from r1core.store import RunDirectory
 
 OWN = """
@@ -37,9 +38,9 @@ def test_opening_makes_the_folders(tmp_path):
 
 
 def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path, owner):
-    with pytest.raises(SetupError, match=f"in use by process {owner.pid} on ") as caught:
+    with pytest.raises(RecipeError, match=f"in use by process {owner.pid} on {socket.gethostname()}") as caught:
         RunDirectory.open(tmp_path / "run")
-    assert caught.value.exit_code == 3
+    assert caught.value.exit_code == 2
     assert str(tmp_path / "run") in str(caught.value)
 
 
@@ -51,7 +52,7 @@ def test_a_killed_owner_leaves_no_lock(tmp_path, owner):
 
 def test_a_living_owner_is_not_waited_for(tmp_path, owner, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits"))
-    with pytest.raises(SetupError, match="in use by"):
+    with pytest.raises(RecipeError, match="in use by"):
         RunDirectory.open(tmp_path / "run")
 
 
@@ -72,13 +73,13 @@ def test_the_children_of_an_owner_that_is_gone_are_waited_for(tmp_path):
 def test_children_that_stay_are_told_of_in_the_end(tmp_path, monkeypatch):
     subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path / "run")], check=True)
     monkeypatch.setattr("r1core.store.run.ORPHANS_S", 0.0)
-    with pytest.raises(SetupError, match="in use by process"):
+    with pytest.raises(RecipeError, match="in use by process"):
         RunDirectory.open(tmp_path / "run")
 
 
 def test_the_lock_is_free_again_after_closing(tmp_path):
     with RunDirectory.open(tmp_path):
-        with pytest.raises(SetupError, match=f"process {os.getpid()} "):
+        with pytest.raises(RecipeError, match=f"process {os.getpid()} "):
             RunDirectory.open(tmp_path)
         RunDirectory(tmp_path).stage("x").record()  # looking needs no lock
     RunDirectory.open(tmp_path).close()
