@@ -128,6 +128,16 @@ class Component(abc.ABC):  # noqa: B024 - the kinds have the abstract methods
         """What is missing to run it on this machine, each with the command that adds it."""
         return []
 
+    def state(self) -> dict[str, Any]:
+        """What it remembers from one unit of work to the next, as JSON: a running mean, answers already seen.
+
+        Asked after every unit and kept with it; `load` gets it back when a new process goes on from there.
+        """
+        return {}
+
+    def load(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - nothing to remember is the rule
+        """Remember what `state` told."""
+
 
 # --- problems --------------------------------------------------------------------------------
 
@@ -217,6 +227,15 @@ class Policy(Component):
     @abc.abstractmethod
     def export(self, folder: Path) -> None:
         """Write one plain Hugging Face folder: config, safetensors, tokenizer, chat template."""
+
+    @abc.abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write all that the next `update` depends on into `folder`: weights in full precision, the optimizer. No
+        pickles. Raises OSError when the disk does not take it."""
+
+    @abc.abstractmethod
+    def restore(self, folder: Path) -> None:
+        """Take back what `save` wrote, after `open` on the same model: the next updates give the same bytes."""
 
     @abc.abstractmethod
     def module(self) -> Any:
@@ -325,8 +344,8 @@ class TrainContext(Protocol):
         """A frozen policy on another stage's model (a `ModelRef` of the trainer's config)."""
         ...
 
-    def snapshot(self) -> Policy:
-        """A frozen copy of the policy as it is now: a reference."""
+    def reference(self, *, refresh: bool = False) -> Policy:
+        """The reference policy: frozen, as the policy was at the stage's start or at the last `refresh`."""
         ...
 
     def build(self, use: Use, kind: str) -> Any:
@@ -339,7 +358,12 @@ class TrainContext(Protocol):
 
 
 class Trainer(Component):
-    """A training loop: `run` is a generator, one `Step` per optimizer step; the core logs and evaluates between."""
+    """A training loop: `run` is a generator, one `Step` per optimizer step; the core logs, evaluates and saves between.
+
+    After a kill a new process restores the policy, gives the trainer back its `state`, and runs it again:
+    `context.steps` then begins after the last step that was saved. So what a step does must follow from
+    `at`, the context and the state alone; nothing may happen between a `yield` and the next step's start.
+    """
 
     kind = "trainer"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -358,13 +382,6 @@ class Trainer(Component):
     @abc.abstractmethod
     def run(self, context: TrainContext) -> Iterator[Step]:
         """Train `context.policy` in place."""
-
-    def state(self) -> dict[str, Any]:
-        """What it must remember beside the policy, as JSON."""
-        return {}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave."""
 
 
 CONTRACTS: Mapping[str, type[Component]] = {

@@ -218,8 +218,14 @@ class At:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One optimizer step of a trainer, as the core, the progress line and observers see it."""
+    """One optimizer step of a trainer, as the core, the progress line and observers see it.
+
+    `resumable`: a new process could go on from after this step; false within a rollout batch, whose
+    remaining shares are in memory only. `note` is for people: why there was nothing to learn from.
+    """
 
     metrics: Mapping[str, float]
+    resumable: bool = True
+    note: str = ""
     sample: Rollout | None = None
     score: Score | None = None

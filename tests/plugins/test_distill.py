@@ -104,6 +104,14 @@ def unmeasured(group: Group) -> Group:
     return replace(group, rollouts=tuple(replace(rollout, logprobs=None) for rollout in group.rollouts))
 
 
+def test_answers_that_are_all_empty_are_a_step_without_an_update() -> None:
+    context = ToyContext(lambda at: [group("a", 0.0, 0.0, tokens=[(), ()])])
+    (step,) = train(context, on_policy={"teacher": "teacher", "steps": 1})
+    assert (context.policy.updates, step.metrics["loss"]) == ([], 0.0)
+    assert step.note == "nothing to learn from: all 2 answers are empty"
+    assert np.isfinite(list(step.metrics.values())).all()
+
+
 def test_a_teacher_equal_to_the_student_teaches_nothing() -> None:
     context = ToyContext(groups)
     context.teacher.logprob = context.policy.logprob

@@ -136,7 +136,7 @@ def test_the_penalty_holds_the_policy_near_its_reference(tmp_path: Path, estimat
     for coefficient in (0.01, 2.0):
         context = Bandit(path)
         reference = policy().open(path, trainable=False)
-        context.snapshot = lambda kept=reference: kept  # type: ignore[method-assign]
+        context.reference = lambda kept=reference, refresh=False: kept  # type: ignore[method-assign]
         steps = run(rl(kl={"coefficient": coefficient, "estimator": estimator}), context)
         assert steps[0].metrics["kl"] == pytest.approx(0, abs=1e-9)
         assert all(np.isfinite(list(step.metrics.values())).all() for step in steps)

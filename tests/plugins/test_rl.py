@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from toy_rl import always, stage, train, used
-from toy_training import LOST, ToyContext, group
+from toy_training import LOST, ToyContext, group, problem, rollout
 
 from r1_plugins.ppo import PpoClip
 from r1_plugins.rl import Rl
 from r1_plugins.rl.signals import shuffled
 from r1core.errors import RecipeError
+from r1core.types import Group, Score
 
 # --- steps and shares ----------------------------------------------------------------------------
 
@@ -135,6 +136,46 @@ def test_equal_rewards_are_a_step_without_an_update(scores: Any) -> None:
     assert context.policy.updates == []
     assert (step.metrics["loss"], step.metrics["grad_norm"]) == (0.0, 0.0)
     assert np.isfinite(list(step.metrics.values())).all()
+    assert step.metrics["empty_batch"] == 1.0
+    assert step.note.startswith("nothing to learn from: ")
+
+
+@pytest.mark.parametrize("equal", [0.1, 0.7, 1 / 3])
+def test_equal_rewards_have_an_advantage_of_exactly_nought(equal: float) -> None:
+    context = stage(always(group("a", *[equal] * 7)))  # the mean of seven tenths is not a tenth
+    (step,) = train(context, advantage="grpo")
+    assert all((sequence.columns["advantage"] == 0).all() for sequence in context.policy.updates[0])
+    assert step.metrics["empty_batch"] == 1.0
+
+
+def test_a_step_says_why_it_had_nothing_to_learn_from() -> None:
+    asked = problem("a")
+    cut = tuple(rollout(asked, number, finish="length") for number in range(2))
+    batches = [
+        group("a", LOST, LOST),
+        group("a", 1.0, 1.0),
+        group("a", 1.0, 0.5, tokens=[(), ()]),
+        group("a", -1.0, -2.0),
+        Group(problem=asked, rollouts=cut, scores=(Score(value=0.0), Score(value=0.0))),
+        group("a", 1.0, 2.0),
+    ]
+    context = stage(lambda at: [batches[at.step]])
+    steps = train(context, advantage="grpo", steps=6, filters=["positive"])
+    assert [step.note.removeprefix("nothing to learn from: ") for step in steps] == [
+        "none of 2 answers has a verdict",
+        "all answers are worth the same in 1 of 1 groups",
+        "all 2 answers are empty",
+        "the filters left none of 2 answers",
+        "all answers are worth the same in 1 of 1 groups; 2 of 2 answers were cut off at the limit",
+        "",
+    ]
+    assert [step.metrics["empty_batch"] for step in steps] == [1.0] * 5 + [0.0]
+
+
+@pytest.mark.parametrize(("updates", "resumable"), [(1, [True] * 5), (2, [False, True, False, True, True])])
+def test_only_the_last_step_on_a_rollout_batch_can_be_gone_on_from(updates: int, resumable: list[bool]) -> None:
+    steps = train(stage(always(group("a", *range(4)))), steps=5, updates_per_rollout=updates)
+    assert [step.resumable for step in steps] == resumable
 
 
 def test_an_answer_without_tokens_is_left_out() -> None:
@@ -177,7 +218,7 @@ def test_the_old_logprobs_are_the_policys_or_the_samplers(mode: str, wanted: flo
         assert sequence.columns["old_logprob"].tolist() == [wanted] * 3
         assert "ref_logprob" not in sequence.columns
     assert context.policy.asked == asked
-    assert context.snapshots == []
+    assert context.references == 0
 
 
 def test_old_logprobs_are_taken_before_the_first_update_of_the_batch() -> None:
@@ -195,14 +236,14 @@ def reference_used(context: ToyContext) -> list[float]:
 def test_the_reference_is_the_start_unless_it_is_refreshed() -> None:
     context = stage(always(group("a", 1.0, 0.0)))
     train(context, steps=5, kl={"coefficient": 0.1})
-    assert context.snapshots == [-1]
+    assert (context.references, context.refreshed) == (1, [])
     assert reference_used(context) == [-11.0] * 5
 
 
-def test_the_reference_is_refreshed_after_every_so_many_steps() -> None:
+def test_the_reference_is_refreshed_before_the_step_that_follows_so_many() -> None:
     context = stage(always(group("a", 1.0, 0.0)))
     train(context, steps=5, kl={"coefficient": 0.1, "refresh_every": 2})
-    assert context.snapshots == [-1, 1, 3]
+    assert context.refreshed == [2, 4]
     assert reference_used(context) == [-11.0, -11.0, -12.0, -12.0, -13.0]
 
 

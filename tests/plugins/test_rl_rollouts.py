@@ -98,7 +98,7 @@ def test_metrics_have_trls_names() -> None:
     parts = Score(value=1.1, parts={"accuracy": 1.0, "format": 0.1})
     (step,) = train(stage(always(group("a", parts, Score(value=0.0, parts={"accuracy": 0.0, "format": 0.0})))))
     parts_names = {f"rewards/{name}/{what}" for name in ("accuracy", "format") for what in ("mean", "std")}
-    assert set(step.metrics) == TRL_NAMES | parts_names
+    assert set(step.metrics) == TRL_NAMES | parts_names | {"empty_batch"}
 
 
 def test_metrics_are_of_the_whole_rollout_batch() -> None:
@@ -129,9 +129,11 @@ def test_a_reward_of_some_problems_only_is_averaged_over_these() -> None:
     assert "rewards/helpful/std" in found
 
 
-def test_a_batch_without_answers_has_numbers_all_the_same() -> None:
-    for groups in ([], [group("a", LOST, LOST)]):
-        assert np.isfinite(list(rollout_metrics(groups).values())).all()
+def test_the_mean_of_nothing_is_left_out_rather_than_nought() -> None:
+    lost = rollout_metrics([group("a", LOST, LOST)])
+    assert "reward" not in lost
+    assert lost["completions/mean_length"] == 3
+    assert rollout_metrics([]) == {"num_tokens": 0.0}
 
 
 def test_a_step_shows_another_problem_each_time() -> None:

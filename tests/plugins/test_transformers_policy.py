@@ -76,6 +76,25 @@ class Constant:
         return -view.logprob * self.factor
 
 
+class OneMicroBatch(Constant):
+    """Sound, but for the second micro-batch of every update of two or more."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__(factor)
+        self.calls = 0
+
+    def __call__(self, view: Any) -> torch.Tensor:
+        self.calls += 1
+        return -view.logprob * (self.factor if self.calls == 2 else 1.0)
+
+
+class OnlyTheGradient(Constant):
+    """A finite loss whose gradient is not: the square root at nought."""
+
+    def __call__(self, view: Any) -> torch.Tensor:
+        return (view.logprob - view.logprob.detach()).abs().sqrt()
+
+
 def weights(opened: TransformersPolicy) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in opened.module().state_dict().items()}
 
@@ -252,19 +271,64 @@ def test_a_gradient_is_scaled_down_to_the_norm(folder: Path) -> None:
         torch.testing.assert_close(weights(large)[name], tensor, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("factor", [math.nan, math.inf])
-def test_a_step_that_is_not_finite_changes_nothing(folder: Path, factor: float) -> None:
-    broken, sound = (policy().open(folder, trainable=True) for _ in range(2))
+@pytest.mark.parametrize("factor", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", [Constant, OneMicroBatch, OnlyTheGradient])
+def test_a_step_that_is_not_finite_changes_nothing(folder: Path, kind: type[Constant], factor: float) -> None:
+    broken, sound = (policy(micro_batch_tokens=100).open(folder, trainable=True) for _ in range(2))
     for each in (broken, sound):
         each.update(sequences(), Constant(1.0), lr=1e-2)
-    before = weights(broken)
-    report = broken.update(sequences(), Constant(factor), lr=1e-2)
+    before, loss = weights(broken), kind(factor)
+    report = broken.update(sequences(), loss, lr=1e-2)
     assert report["skipped"] == 1.0
+    assert math.isfinite(report["loss"]) == (kind is OnlyTheGradient)
+    if isinstance(loss, OneMicroBatch):
+        assert loss.calls > 2
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(broken).items())
     for each in (broken, sound):
         report = each.update(sequences(), Constant(1.0), lr=1e-2)
     assert "skipped" not in report
     assert all(torch.equal(weights(sound)[name], tensor) for name, tensor in weights(broken).items())
+
+
+@pytest.mark.parametrize("updates", [0, 1, 3])
+def test_a_restored_policy_goes_on_to_the_same_bytes(folder: Path, tmp_path: Path, updates: int) -> None:
+    whole = policy(weight_decay=0.1).open(folder, trainable=True)
+    for _ in range(updates):
+        whole.update(sequences(), Reinforce(), lr=1e-2)
+    whole.save(tmp_path / "saved")
+    restored = policy(weight_decay=0.1).open(folder, trainable=True)
+    restored.restore(tmp_path / "saved")
+    for each, name in ((whole, "a"), (restored, "b")):
+        for lr in (1e-2, 3e-3):
+            each.update(sequences(), Reinforce(), lr=lr)
+        each.save(tmp_path / f"saved_{name}")
+        each.export(tmp_path / name)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert digests(tmp_path / "saved_a") == digests(tmp_path / "saved_b")
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {
+        "weights.safetensors",
+        *(["optimizer.safetensors"] if updates else []),
+    }
+
+
+def test_full_precision_is_kept_however_the_forward_pass_runs(folder: Path, tmp_path: Path) -> None:
+    opened = policy(dtype="bfloat16").open(folder, trainable=True)
+    opened.update(sequences(), Constant(1.0), lr=1e-4)
+    opened.save(tmp_path)
+    restored = policy(dtype="bfloat16").open(folder, trainable=True)
+    restored.restore(tmp_path)
+    assert {tensor.dtype for tensor in weights(restored).values()} == {torch.float32}
+    assert all(torch.equal(weights(opened)[name], tensor) for name, tensor in weights(restored).items())
+
+
+def test_the_state_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write_tokenizer(other)
+    policy().create(other, {**ARCHITECTURE, "num_hidden_layers": 1}, seed=0)
+    policy().open(other, trainable=True).save(tmp_path / "saved")
+    with pytest.raises(SetupError, match="another model's"):
+        policy().open(folder, trainable=True).restore(tmp_path / "saved")
 
 
 def test_training_again_gives_identical_bytes(folder: Path, tmp_path: Path) -> None:

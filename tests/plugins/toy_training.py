@@ -93,7 +93,8 @@ class ToyContext:
     ) -> None:
         self.policy: Any = ToyPolicy()
         self.teacher = ToyPolicy(-3.0)
-        self.snapshots: list[int] = []
+        self.refreshed: list[int] = []
+        self.references = 0
         self.asked: list[tuple[At, int, int]] = []
         self.states: list[tuple[Rollout, int]] = []
         self.continuation_reward: Callable[[Rollout, int], Floats] = lambda rollout, kept: np.full(2, 0.5)
@@ -126,9 +127,11 @@ class ToyContext:
         assert ref == "teacher"
         return self.teacher
 
-    def snapshot(self) -> Any:
-        self.snapshots.append(self._step)
-        return ToyPolicy(-10.0 - len(self.snapshots))
+    def reference(self, *, refresh: bool = False) -> Any:
+        self.references += 1
+        if refresh:
+            self.refreshed.append(self._step)
+        return ToyPolicy(-10.0 - self.references)
 
     def build(self, use: Use, kind: str) -> Any:
         self.chosen.append((kind, use.use))

@@ -87,7 +87,11 @@ class _Grader:
         groups = self.context.rollouts(at, prompts=o.prompts, samples=o.samples)
         rollouts = [rollout for group in groups for rollout in group.rollouts]
         self._check(rollouts, index)
-        batch = [_sequence(rollout) for rollout in rollouts]
+        lr = o.lr.at(index, o.steps)
+        batch = [_sequence(rollout) for rollout in rollouts if len(rollout.completion_ids)]
+        if not batch:
+            note = f"nothing to learn from: all {len(rollouts)} answers are empty"
+            return Step(metrics={"loss": 0.0, "grad_norm": 0.0, "learning_rate": lr, "num_tokens": 0.0}, note=note)
         gaps = [
             teacher - student
             for teacher, student in zip(self.teacher.logprobs(batch), self.context.policy.logprobs(batch), strict=True)
@@ -96,7 +100,6 @@ class _Grader:
             TrainSequence(ids=sequence.ids, start=sequence.start, columns={"advantage": gap})
             for sequence, gap in zip(batch, gaps, strict=True)
         ]
-        lr = o.lr.at(index, o.steps)
         metrics = self.context.policy.update(weighted(graded, "token_mean"), PolicyGradient(), lr=lr)
         gap = np.concatenate(gaps)
         logged = {

@@ -30,6 +30,8 @@ class Grpo(AdvantageEstimator):
         return [self._group(group.rewards_G) for group in groups]
 
     def _group(self, rewards_G: Floats) -> list[Floats]:
+        if np.ptp(rewards_G) == 0:  # rounding of the mean would leave a trace, and a division make it large
+            return list(np.zeros((len(rewards_G), 1)))
         advantages_G = rewards_G - rewards_G.mean()
         if self.config.normalize_std and len(rewards_G) > 1:
             advantages_G = advantages_G / (rewards_G.std(ddof=1) + self.config.eps)

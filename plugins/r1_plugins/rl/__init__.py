@@ -34,9 +34,9 @@ from r1core.components import (
 from r1core.errors import RecipeError
 from r1core.hookspecs import hookimpl
 from r1core.schedules import LearningRate
-from r1core.types import Group, Step, TrainSequence
+from r1core.types import At, Group, Step, TrainSequence
 
-from .metrics import rollout_metrics, shown
+from .metrics import nothing_learned, rollout_metrics, shown
 from .presets import PRESETS
 from .signals import known, sequences, shuffled
 from .values import MonteCarloStates, valued
@@ -97,10 +97,13 @@ class Rl(Trainer):
         estimator = context.build(c.advantage, "advantage")
         filters = [context.build(use, "filter") for use in c.filters]
         loss = self._loss(context)
-        reference = context.snapshot() if c.kl.coefficient else None
+        reference = context.reference() if c.kl.coefficient else None
         shares: list[list[TrainSequence]] = []
         groups: list[Group] = []
+        kept: list[Group] = []
         for at in context.steps(c.steps):
+            if reference is not None and self._refresh_due(at):
+                reference = context.reference(refresh=True)
             turn = at.position % c.updates_per_rollout
             if turn == 0:
                 groups = context.rollouts(at, prompts=c.prompts, samples=c.samples)
@@ -114,9 +117,17 @@ class Rl(Trainer):
             lr = c.lr.at(at.position, at.length)
             share = weighted(shares[turn], c.aggregation, longest=c.longest)
             metrics = context.policy.update(share, loss, lr=lr) if share else {"loss": 0.0, "grad_norm": 0.0}
-            yield Step(metrics={**metrics, **rollout_metrics(groups), "learning_rate": lr}, **shown(groups, at))
-            if reference is not None and c.kl.refresh_every and (at.step + 1) % c.kl.refresh_every == 0:
-                reference = context.snapshot()
+            empty = not any(sequence.columns["advantage"].any() for sequence in share)
+            yield Step(
+                metrics={**metrics, **rollout_metrics(groups), "learning_rate": lr, "empty_batch": float(empty)},
+                resumable=turn == c.updates_per_rollout - 1 or at.position == at.length - 1,
+                note=nothing_learned(groups, kept) if empty else "",
+                **shown(groups, at),
+            )
+
+    def _refresh_due(self, at: At) -> bool:
+        every = self.config.kl.refresh_every
+        return every is not None and at.step > 0 and at.step % every == 0
 
     def _loss(self, context: TrainContext) -> PolicyLoss:
         from .loss import PolicyLoss  # torch stays out of recipe checks

@@ -117,6 +117,18 @@ class TransformersPolicy(Policy):
         save(self._opened_engine.module, folder)
         copy_tokenizer(self._folder, folder)
 
+    def save(self, folder: Path) -> None:
+        """Write `weights.safetensors` in full precision and, from the first update on, `optimizer.safetensors`."""
+        from r1_plugins.transformers._state import save
+
+        save(self._opened_engine, folder)
+
+    def restore(self, folder: Path) -> None:
+        """Take both back. Raises SetupError when they are another model's."""
+        from r1_plugins.transformers._state import restore
+
+        restore(self._opened_engine, folder)
+
     def module(self) -> Any:
         """The Hugging Face model itself."""
         return self._opened_engine.module

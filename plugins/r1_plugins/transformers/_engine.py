@@ -69,14 +69,17 @@ class Engine:
 
     def _step(self, lr: float) -> None:
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(
-                self.module.parameters(),
-                lr=lr,
-                betas=self.config.betas,
-                eps=self.config.eps,
-                weight_decay=self.config.weight_decay,
-                fused=True,
-            )
+            self.optimizer = self.new_optimizer()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
+
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW before its first step."""
+        return torch.optim.AdamW(
+            self.module.parameters(),
+            betas=self.config.betas,
+            eps=self.config.eps,
+            weight_decay=self.config.weight_decay,
+            fused=True,
+        )

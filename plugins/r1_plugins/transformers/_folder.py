@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging
 
@@ -108,10 +109,13 @@ def _require_safetensors(folder: Path) -> None:
 
 
 def save(module: Any, folder: Path) -> None:
-    """Write config, generation config and safetensors."""
+    """Write config, generation config and safetensors. Raises OSError when the disk does not take them."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _no_progress_bars():
-        module.save_pretrained(folder)
+    try:
+        with _no_progress_bars():
+            module.save_pretrained(folder)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 @contextlib.contextmanager
