@@ -27,6 +27,10 @@ from r1core.scoring_process import Question
 from r1core.scoring_worker import Outcome, Sees, build_reward, encode_question, judge
 from r1core.types import Group, Problem, Rollout, Score
 
+WINDOW = 256
+"""Least answers, those of earlier calls among them, over which the share lost to infrastructure is taken: one answer
+of a small batch is no outage."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RewardSpec:
@@ -110,6 +114,7 @@ class ScoringService:
         self._pool: Pool | None = None
         self._resident: dict[int, Reward] = {}
         self._counts: Counter[str] = Counter()
+        self._recent: list[bool] = []
         self._time_s = 0.0
 
     @property
@@ -225,13 +230,16 @@ class ScoringService:
             for index, outcome in found.items()
             if outcome.status == "infrastructure"
         ]
-        lost = len({number for number, _, _ in failures})
-        if lost <= self._max_infrastructure_rate * len(outcomes):
+        broken = {number for number, _, _ in failures}
+        window = max(WINDOW, len(outcomes))
+        self._recent = [*self._recent, *(number in broken for number in range(len(outcomes)))][-window:]
+        lost = sum(self._recent)
+        if not failures or lost <= self._max_infrastructure_rate * len(self._recent):
             return
         worst, count = Counter(index for _, index, _ in failures).most_common(1)[0]
         last = [reason for _, index, reason in failures if index == worst][-1]
         raise RefusedError(
-            f"{lost} of {len(outcomes)} answers were lost to infrastructure failures "
+            f"{lost} of {len(self._recent)} answers were lost to infrastructure failures "
             f"(at most {self._max_infrastructure_rate:.1%} allowed); "
             f"{count} by reward {self._specs[worst].name!r}, the last: {last or 'no reason given'}",
             where="scoring",

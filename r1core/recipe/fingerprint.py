@@ -2,8 +2,9 @@
 
 In it: the stage's id (randomness is derived from it) and resolved config, the source of its
 components, the content of local files that it names, the seed, its inputs' fingerprints, and the
-versions of r1core and of the schema. Left out: what only decides whether the run goes on (`gate`),
-and how many processes score (`scoring`). A path counts by what lies there, never by where it lies.
+versions of r1core and of the schema. Left out: what only decides whether the run goes on (`gate`), how
+many processes score (`scoring`), and what is kept beside the artifact (`checkpoint`, `rollouts`). A
+path counts by what lies there, never by where it lies.
 """
 
 from __future__ import annotations
@@ -19,27 +20,26 @@ from r1core.plugins import core_version
 from r1core.recipe.names import Draft
 from r1core.recipe.schema import SCHEMA_VERSION
 
-UNCOUNTED = ("gate", "scoring")
+UNCOUNTED = ("gate", "scoring", "checkpoint", "rollouts")
+NEWLINE = b"\n"
 LARGE_BYTES = 64_000_000
 """A larger file counts by its size and time of change: hashing gigabytes would make every plan slow."""
 
 
-def fingerprint(draft: Draft, *, seed: int, inputs: Mapping[str, str]) -> str:
-    """sha256 of the canonical JSON of all that the stage's artifact depends on."""
+def made_from(draft: Draft, *, seed: int, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """All that the stage's artifact depends on, as plain JSON data; the fingerprint is its digest."""
     local = {c.name: f"{Path(c.name).name} {c.source_hash}" for c in draft.components if c.local}
     counted = {key: value for key, value in draft.plain.items() if key not in UNCOUNTED}
-    return digest(
-        {
-            "r1core": core_version(),
-            "schema": SCHEMA_VERSION,
-            "seed": seed,
-            "id": draft.id,
-            "kind": draft.kind,
-            "stage": _portable(counted, local),
-            "sources": sorted([c.kind, local.get(c.name, c.name), c.source_hash] for c in draft.components),
-            "inputs": dict(inputs),
-        }
-    )
+    return {
+        "r1core": core_version(),
+        "schema": SCHEMA_VERSION,
+        "seed": seed,
+        "id": draft.id,
+        "kind": draft.kind,
+        "stage": _portable(counted, local),
+        "sources": {f"{c.kind} {local.get(c.name, c.name)}": c.source_hash for c in draft.components},
+        "inputs": dict(inputs),
+    }
 
 
 def digest(value: Any) -> str:
@@ -80,5 +80,5 @@ def _file(file: Path) -> str:
     status = file.stat()
     if status.st_size > LARGE_BYTES:
         return f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    content = file.read_bytes()
+    return f"{len(content)} bytes, {content.count(NEWLINE)} lines, sha256 {hashlib.sha256(content).hexdigest()}"

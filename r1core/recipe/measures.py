@@ -1,6 +1,6 @@
 """What a stage's `evaluate` measures, under which names, and whether limits on it (`gate`, `extend`) can be met.
 
-The names are those of stages/evaluate.py: each set, its fields as `set/field=value`, and from the
+The names are those of stages/measured.py: each set, its fields as `set/field=value`, and from the
 first set the details: the other rewards, `length` and `clipped_ratio`. In training they start with
 `eval/`. What a trainer reports beside them (`loss`, `reward`) is known only once it runs.
 """

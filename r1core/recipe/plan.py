@@ -19,7 +19,7 @@ from r1core.errors import RecipeError
 from r1core.plugins import Loaded, PluginHost
 from r1core.recipe.annotations import Rewriter
 from r1core.recipe.checks import check_graph, order
-from r1core.recipe.fingerprint import fingerprint
+from r1core.recipe.fingerprint import digest, made_from
 from r1core.recipe.names import Draft, draft_stages
 from r1core.recipe.requires import check_requires
 from r1core.recipe.resolve import Resolved
@@ -41,7 +41,10 @@ class StagePlan:
     model: str | None
     """The stage whose model it starts from; None from scratch, and for import and evaluate stages without one."""
     components: tuple[Loaded, ...]
+    made_from: Mapping[str, Any]
+    """All that its artifact depends on."""
     fingerprint: str
+    """The hash of `made_from`."""
     plain: Mapping[str, Any]
 
     def resolved(self) -> dict[str, Any]:
@@ -149,6 +152,7 @@ def make_plan(resolved: Resolved, host: PluginHost) -> Plan:
 
 def _stage_plan(draft: Draft, seed: int, earlier: Mapping[str, StagePlan]) -> StagePlan:
     inputs = tuple(dict.fromkeys(reference.stage for reference in draft.references))
+    facts = made_from(draft, seed=seed, inputs={i: earlier[i].fingerprint for i in inputs})
     return StagePlan(
         id=draft.id,
         kind=draft.kind,
@@ -156,7 +160,8 @@ def _stage_plan(draft: Draft, seed: int, earlier: Mapping[str, StagePlan]) -> St
         inputs=inputs,
         model=draft.stage.model if isinstance(draft.stage.model, str) else None,
         components=draft.components,
-        fingerprint=fingerprint(draft, seed=seed, inputs={i: earlier[i].fingerprint for i in inputs}),
+        made_from=facts,
+        fingerprint=digest(facts),
         plain=draft.plain,
     )
 

@@ -13,7 +13,7 @@ from r1core.recipe.schema import Scratch, Stage, StageKind
 
 ENGINES = frozenset({"policy", "threads", "gate"})
 SAMPLED = frozenset({"sampler", "sampling", "scoring", "rewards"})
-SHARED = frozenset({"policy", "sampler", "sampling", "scoring", "threads"})
+SHARED = frozenset({"policy", "sampler", "sampling", "scoring", "threads", "checkpoint", "rollouts"})
 """What top-level defaults may give a stage: only told of when everything else is in order."""
 
 
@@ -27,7 +27,9 @@ def read_keys(stage: Stage, trainer_reads: frozenset[str]) -> frozenset[str]:
         return keys | SAMPLED | {"problems", "filters"}
     if stage.kind == "evaluate":
         return keys | SAMPLED | {"models"}
-    keys |= trainer_reads
+    keys |= trainer_reads | {"checkpoint"}
+    if "problems" in trainer_reads:
+        keys |= {"rollouts"}
     if "problems" in trainer_reads or stage.evaluate is not None:
         keys |= SAMPLED
     if stage.evaluate is not None:

@@ -61,6 +61,28 @@ class Scoring(Options):
     )
 
 
+class Checkpointing(Options):
+    """How often a train stage saves all that it needs to go on from, and how much of that is kept."""
+
+    every_s: float = Field(
+        10.0,
+        ge=0,
+        description="least seconds between two checkpoints; 0: one at every step that can be gone on from. "
+        "Where saving is slow there are fewer, so that it takes at most 2 % of the time",
+    )
+    keep: int = Field(2, ge=1, description="checkpoints kept; an older one goes when its successor has been verified")
+
+
+class RolloutRecord(Options):
+    """What a train stage keeps of the answers that it learned from, in `rollouts/`."""
+
+    keep: Literal["none", "text", "ids", "ids+logprobs"] = Field(
+        "text",
+        description="text: rows that people read; ids: tokens too; ids+logprobs: the sampler's log-probs too",
+    )
+    last: int = Field(100, ge=1, description="rollout batches kept; older ones are removed")
+
+
 class SampleSpec(Options):
     """A sample stage: several answers to each problem, scored, filtered, kept as a dataset."""
 
@@ -142,6 +164,12 @@ class Stage(Options):
     scoring: Scoring = Field(default_factory=Scoring, description="the processes that run rewards")
     policy: UsePolicy | None = Field(None, description="training engine")
     sampler: UseSampler | None = Field(None, description="sampling engine")
+    checkpoint: Checkpointing = Field(
+        default_factory=Checkpointing, description="how a train stage is saved, to go on after a kill"
+    )
+    rollouts: RolloutRecord = Field(
+        default_factory=RolloutRecord, description="what is kept of the answers that it learned from"
+    )
     gate: list[Bound] = Field(default_factory=list, description="limits that stop the run (exit 4)")
     extend: Extend | None = Field(None, description="train on when a metric is not reached")
     threads: int = Field(1, ge=1, description="compute threads of the stage's process")

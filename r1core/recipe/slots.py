@@ -2,8 +2,8 @@
 
 `models:` become stages of the same name, placed first. `problems:` and `rewards:` are put where a
 stage names them; `{use: <slot>, weight: 2}` lays options over the slot. `engines:`, `sampling:`,
-`scoring:` and `threads:` are defaults under each stage's own keys, given only to stages that use
-them, so that a sampling knob never makes a supervised stage stale.
+`scoring:`, `checkpoint:`, `rollouts:` and `threads:` are defaults under each stage's own keys, given
+only to stages that use them, so that a sampling knob never makes a supervised stage stale.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from r1core.recipe.nodes import Node, is_options, merge
 from r1core.schedules import is_schedule
 
 SLOTS = ("models", "problems", "rewards")
-DEFAULTS = ("engines", "sampling", "scoring", "threads")
+DEFAULTS = ("engines", "sampling", "scoring", "threads", "checkpoint", "rollouts")
 
 
 def model_stages(root: Node) -> Node:
@@ -147,6 +147,10 @@ class _Filler:
         samples = "problems" in stage.map or "evaluate" in stage.map or "sample" in stage.map
         engines = self._root.map.get("engines", Node({}, stage.mark)).map
         wanted = {"policy": engines.get("policy"), "threads": self._root.map.get("threads")}
+        if "train" in stage.map:
+            wanted["checkpoint"] = self._root.map.get("checkpoint")
+        if "train" in stage.map and "problems" in stage.map:
+            wanted["rollouts"] = self._root.map.get("rollouts")
         if samples:
             wanted["sampler"] = engines.get("sampler")
             wanted |= {key: self._root.map.get(key) for key in ("sampling", "scoring")}
