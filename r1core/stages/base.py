@@ -5,34 +5,55 @@ A stage is a function `run(job) -> metrics` that leaves `model/` or `data/` in `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from r1core.components import Policy, ProblemSource, Reward, Sampler, Use
+from r1core.components import Component, Policy, ProblemSource, Reward, Sampler, Use
+from r1core.errors import Interrupted
 from r1core.events import Event, SampleShown, StageNote, StageStarted, StepDone
 from r1core.keys import derive_key
 from r1core.recipe.schema import RewardUse
 from r1core.scoring import RewardSpec, ScoringService
 from r1core.stages.problems import ProblemStream
 from r1core.store import MetricsWriter
+from r1core.store.files import artifact
+from r1core.store.kills import reached
 from r1core.types import Rollout, Score
+from r1core.usage import Meter
 
 if TYPE_CHECKING:
     from r1core.recipe.plan import Plan, StagePlan
 
 
+REMEMBERING = frozenset({"trainer", "advantage", "objective", "filter"})
+"""The kinds of component whose state is kept with a stage's progress: one of each is built for a whole stage."""
+
+
+def _never() -> bool:
+    return False
+
+
 @dataclass(kw_only=True)
 class Job:
-    """One stage as it runs. `artifacts` maps the stages it depends on to their model or data folders."""
+    """One stage as it runs. `artifacts` maps the stages it depends on to their model or data folders.
+
+    `stopping` says whether the run was asked to stop: the stage then saves at its next chance and
+    raises `interrupted()`.
+    """
 
     plan: Plan
     stage: StagePlan
     folder: Path
     artifacts: Mapping[str, Path]
     emit: Callable[[Event], None]
+    stopping: Callable[[], bool] = _never
+    meter: Meter = field(default_factory=Meter)
     last_metrics: dict[str, float] = field(default_factory=dict)
+    _built: list[Component] = field(default_factory=list)
+    _remembered: list[Mapping[str, Any]] = field(default_factory=list)
 
     def key(self, *parts: int | str) -> int:
         """A key derived from (seed, stage, *parts)."""
@@ -42,9 +63,23 @@ class Job:
         """A line for people."""
         self.emit(StageNote(stage=self.stage.id, text=text))
 
-    def started(self, total: int | None) -> None:
-        """The stage knows how many steps or units it has."""
-        self.emit(StageStarted(stage=self.stage.id, total_steps=total))
+    def started(self, total: int | None, *, done: int = 0) -> None:
+        """The stage knows how many steps or units it has, and how many an earlier process did."""
+        self.emit(StageStarted(stage=self.stage.id, total_steps=total, done=done))
+
+    def interrupted(self, done: str) -> Interrupted:
+        """What to raise when `stopping` and all is saved; `done` says how far the stage has come."""
+        return Interrupted(
+            f"stopped on request after {done}", where=f"stages.{self.stage.id}", fix="the same command goes on"
+        )
+
+    @contextlib.contextmanager
+    def artifact(self, kind: str) -> Iterator[Path]:
+        """A folder to fill, which becomes `model/` or `data/` when the block ends well."""
+        with artifact(self.folder / kind) as folder:
+            yield folder
+            reached("artifact")
+        reached("artifact.done")
 
     def step(self, event: StepDone, writer: MetricsWriter) -> None:
         """Log one step or unit and show it."""
@@ -53,8 +88,22 @@ class Job:
         self.emit(event)
 
     def build(self, use: Use, kind: str) -> Any:
-        """The component that the recipe names, its artifact references turned into folders."""
-        return self.plan.component(kind, use, self.artifacts)
+        """The component that the recipe names, its artifact references turned into folders; what it had remembered
+        in an earlier process it remembers again."""
+        component: Component = self.plan.component(kind, use, self.artifacts)
+        if kind in REMEMBERING:
+            if len(self._built) < len(self._remembered):
+                component.load(self._remembered[len(self._built)])
+            self._built.append(component)
+        return component
+
+    def memory(self) -> list[dict[str, Any]]:
+        """What the stage's components remember, in the order in which they were built."""
+        return [component.state() for component in self._built]
+
+    def remember(self, memory: Sequence[Mapping[str, Any]]) -> None:
+        """Give each component what `memory` told of it, as it is built."""
+        self._remembered = list(memory)
 
     def source(self, use: Use) -> ProblemSource:
         """The problem source that the recipe names."""

@@ -16,11 +16,13 @@ from r1core.errors import RecipeError
 from r1core.events import Event
 from r1core.plugin_host.discovery import Provider
 from r1core.plugins import PluginHost
+from r1core.processes import Finished
 from r1core.recipe.plan import Plan, StagePlan, make_plan
 from r1core.recipe.resolve import resolve
 from r1core.stages import run_stage
 from r1core.stages.base import Job
 from r1core.store import RunDirectory
+from r1core.usage import Meter
 
 
 def arguments_of(plan: Plan, stage: StagePlan, run_dir: Path) -> dict[str, Any]:
@@ -33,8 +35,11 @@ def arguments_of(plan: Plan, stage: StagePlan, run_dir: Path) -> dict[str, Any]:
     }
 
 
-def run_in_process(emit: Callable[[Event], None], arguments: Mapping[str, Any]) -> dict[str, float]:
+def run_in_process(
+    emit: Callable[[Event], None], stopping: Callable[[], bool], arguments: Mapping[str, Any]
+) -> Finished:
     """Run one stage in its folder, which the parent has made ready."""
+    meter = Meter()
     directory = RunDirectory(Path(arguments["run_dir"]))
     host = PluginHost([Provider(**provider) for provider in arguments["providers"]])
     plan = make_plan(resolve(directory.path / "recipe.resolved.yaml"), host)
@@ -46,7 +51,10 @@ def run_in_process(emit: Callable[[Event], None], arguments: Mapping[str, Any]) 
             fix="run the same command again: what depends on the change is then stale, and the rest is kept",
         )
     artifacts = {name: _artifact(directory, plan.stage(name)) for name in stage.inputs}
-    return run_stage(Job(plan=plan, stage=stage, folder=directory.stage(stage.id).path, artifacts=artifacts, emit=emit))
+    folder = directory.stage(stage.id).path
+    job = Job(plan=plan, stage=stage, folder=folder, artifacts=artifacts, emit=emit, stopping=stopping, meter=meter)
+    metrics, used = run_stage(job), meter.now()
+    return Finished(metrics=metrics, wall_s=round(used.wall_s, 3), cpu_s=round(used.cpu_s, 3))
 
 
 def _artifact(directory: RunDirectory, stage: StagePlan) -> Path:

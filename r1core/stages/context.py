@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,11 @@ from r1core.components import Policy, Sampler, Use
 from r1core.errors import RefusedError
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job
+from r1core.stages.progress import REFERENCE
 from r1core.stages.sampling import sample_groups
 from r1core.store import problem_of, read_rows
+from r1core.store.files import artifact
+from r1core.store.rollouts import RolloutsWriter
 from r1core.types import At, Floats, Group, Problem, Rollout, SampleRequest, TrainSequence
 
 PROBE = 4
@@ -27,11 +29,22 @@ PROBE_BOUND = 0.5
 class Context:
     """One train stage's side of the contract."""
 
-    def __init__(self, job: Job, policy: Policy, scoring: ScoringService, legs: Callable[[int], Iterator[At]]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        policy: Policy,
+        scoring: ScoringService,
+        legs: Callable[[int], Iterator[At]],
+        rollouts: RolloutsWriter,
+        *,
+        start: Path,
+    ) -> None:
         self.job = job
         self.policy = policy
         self._scoring = scoring
         self._legs = legs
+        self._rollouts = rollouts
+        self._start = start
         self._problems = job.stream() if job.stage.stage.problems is not None else None
         self._sampler: Sampler | None = None
         self._metrics: dict[str, float] = {}
@@ -69,7 +82,9 @@ class Context:
             key=lambda index, sample: self.job.key("rollout", at.step, index, sample),
         )
         self._probe(groups)
-        return self._scored(groups, at)
+        groups = self._scored(groups, at)
+        self._rollouts.add(at.step, groups)
+        return groups
 
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
         """The rewards of `samples` answers that go on from each state."""
@@ -99,12 +114,13 @@ class Context:
         """A frozen policy on another stage's model; `ref` is its folder by now."""
         return self.policy.frozen(Path(ref))
 
-    def snapshot(self) -> Policy:
-        """A frozen copy of the policy as it is now."""
-        folder = self.job.folder / "reference"
-        shutil.rmtree(folder, ignore_errors=True)
-        self.policy.export(folder)
-        return self.policy.frozen(folder)
+    def reference(self, *, refresh: bool = False) -> Policy:
+        """A frozen copy of the policy as the stage found it, or as it was at the last `refresh`."""
+        folder = self.job.folder / REFERENCE
+        if refresh:
+            with artifact(folder) as fresh:
+                self.policy.export(fresh)
+        return self.policy.frozen(folder if folder.exists() else self._start)
 
     def build(self, use: Use, kind: str) -> Any:
         """The component that a `Use` of the trainer's config names."""
@@ -113,6 +129,15 @@ class Context:
     def key(self, *parts: int | str) -> int:
         """A key derived from (seed, stage, *parts)."""
         return self.job.key(*parts)
+
+    def cursors(self) -> dict[str, int]:
+        """How many problems were taken from each source."""
+        return self._problems.cursors() if self._problems is not None else {}
+
+    def skip(self, cursors: Mapping[str, int]) -> None:
+        """Leave out the problems that an earlier process took."""
+        if self._problems is not None:
+            self._problems.skip(cursors)
 
     def sampler(self) -> Sampler:
         """The stage's sampler with the present weights."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from r1core.types import Floats, Problem
+from r1core.types import Floats
 
 Z95 = 1.959964
 """Standard deviations on each side of a normal mean that hold 95 %."""
@@ -51,16 +51,18 @@ def interval(values_P: Floats, *, answers: int = 1) -> tuple[float, float]:
     return (max(0.0, middle - half), min(1.0, middle + half))
 
 
-def broken_down(name: str, problems: Sequence[Problem], values_P: Floats, by: Sequence[str]) -> dict[str, float]:
-    """The mean for each value of each field: `hard/domain=sort`."""
+def broken_down(
+    name: str, rows_P: Sequence[Mapping[str, Any]], values_P: Floats, by: Sequence[str]
+) -> dict[str, float]:
+    """The mean for each value of each field: `hard/domain=sort`. `rows_P` has a row of each problem."""
     found: dict[str, list[float]] = defaultdict(list)
-    for problem, value in zip(problems, values_P, strict=True):
+    for row, value in zip(rows_P, values_P, strict=True):
         for field in by:
-            found[f"{name}/{field}={field_of(problem, field)}"].append(float(value))
+            found[f"{name}/{field}={field_of(row, field)}"].append(float(value))
     return {key: mean(own) for key, own in sorted(found.items())}
 
 
-def field_of(problem: Problem, field: str) -> str:
-    """A field of the problem, or of its meta."""
-    own: Mapping[str, Any] = {"domain": problem.domain, "language": problem.language}
-    return str(own.get(field, problem.meta.get(field, "none")))
+def field_of(row: Mapping[str, Any], field: str) -> str:
+    """A field of the row's problem, or of its meta."""
+    own = {"domain": row["domain"], "language": row["language"]}
+    return str(own.get(field, row["meta"].get(field, "none")))

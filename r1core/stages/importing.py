@@ -20,25 +20,27 @@ def run(job: Job) -> dict[str, float]:
     name = job.stage.stage.import_
     assert name is not None, "an import stage names a model"
     job.started(None)
-    target = job.folder / "model"
-    source = Path(name)
-    if source.is_dir():
-        copied = _copy(source, target)
-    elif source.is_absolute() or name.startswith("."):
-        raise SetupError(f"there is no folder {name}", where=f"stages.{job.stage.id}.import", fix="check the path")
-    else:
-        copied = _download(name, target, stage=job.stage.id)
-    if not any(target.glob("*.safetensors")):
-        raise SetupError(
-            f"{name} holds no .safetensors weights",
-            where=f"stages.{job.stage.id}.import",
-            fix="convert it first: pickled weights (.bin, .pt) are never loaded",
-        )
+    with job.artifact("model") as target:
+        copied = _fetch(name, target, stage=job.stage.id)
+        if not any(target.glob("*.safetensors")):
+            raise SetupError(
+                f"{name} holds no .safetensors weights",
+                where=f"stages.{job.stage.id}.import",
+                fix="convert it first: pickled weights (.bin, .pt) are never loaded",
+            )
     return {"files": float(copied)}
 
 
+def _fetch(name: str, target: Path, *, stage: str) -> int:
+    source = Path(name)
+    if source.is_dir():
+        return _copy(source, target)
+    if source.is_absolute() or name.startswith("."):
+        raise SetupError(f"there is no folder {name}", where=f"stages.{stage}.import", fix="check the path")
+    return _download(name, target, stage=stage)
+
+
 def _copy(source: Path, target: Path) -> int:
-    target.mkdir(parents=True, exist_ok=True)
     files = sorted({path for pattern in WANTED for path in source.glob(pattern)})
     for path in files:
         shutil.copyfile(path, target / path.name)

@@ -1,7 +1,8 @@
 """The steps of a train stage: the planned ones, then extensions while a metric has not been reached (`extend`).
 
 A trainer asks for its steps once, before the first; what it is given grows when the last step's
-evaluation falls short. Each extension is a leg of its own, with its own learning-rate schedule.
+evaluation falls short. Each extension is a leg of its own, with its own learning-rate schedule. After
+a kill the steps that were saved are left out, and extensions already begun are not decided again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from r1core.types import At
 
 
 class Legs:
-    """Called with the planned steps, gives each step in turn. `done` counts finished steps, `total` those known of."""
+    """Called with the planned steps, gives each step in turn. `done` counts finished steps (those of an earlier
+    process to begin with), `total` those known of."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, done: int = 0) -> None:
         self.job = job
-        self.done = 0
+        self.done = done
         self.total = 0
+        self._first = done
 
     def __call__(self, planned: int) -> Iterator[At]:
         """The planned steps, then those of each extension."""
@@ -30,9 +33,10 @@ class Legs:
             return
         more = max(1, round(planned * extend.by))
         for number in range(1, extend.times + 1):
-            if not self._short(extend):
-                return
-            self._say(extend, f"training on for {more} steps (extension {number} of at most {extend.times})")
+            if self.total >= self._first:
+                if not self._short(extend):
+                    return
+                self._say(extend, f"training on for {more} steps (extension {number} of at most {extend.times})")
             yield from self._leg(more)
         if self._short(extend):
             self._say(extend, "going on with the model as it is, no extension is left")
@@ -47,8 +51,9 @@ class Legs:
     def _leg(self, length: int) -> Iterator[At]:
         first = self.total
         self.total += length
-        self.job.started(self.total)
-        for position in range(length):
+        if self.total >= self._first:
+            self.job.started(self.total, done=self.done)
+        for position in range(max(0, self._first - first), length):
             yield At(step=first + position, position=position, length=length)
 
     def _short(self, extend: Extend) -> bool:

@@ -7,7 +7,7 @@ on what ran before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from r1core.components import ProblemSource, Use
@@ -42,12 +42,23 @@ class ProblemStream:
         self._build = build
         self._seed = seed
         self._streams: dict[str, Iterator[Problem]] = {}
+        self._taken: dict[str, int] = {}
 
     def take(self, count: int, *, step: int, total: int) -> Sequence[Problem]:
         """The next `count` problems of the source that holds at `step` of `total`."""
         use = self._problems.at(step, total)
         assert isinstance(use, Use), "the plan resolves problem slots"
         name = use.model_dump_json()
+        taken = self._taken.get(name, 0)
         if name not in self._streams:
-            self._streams[name] = endless(self._build(use), seed=self._seed)
+            self._streams[name] = islice(endless(self._build(use), seed=self._seed), taken, None)
+        self._taken[name] = taken + count
         return list(islice(self._streams[name], count))
+
+    def cursors(self) -> dict[str, int]:
+        """How many problems were taken from each source, by its config as JSON."""
+        return dict(self._taken)
+
+    def skip(self, cursors: Mapping[str, int]) -> None:
+        """Go on where `cursors` were, before the first is taken."""
+        self._taken = dict(cursors)

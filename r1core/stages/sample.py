@@ -19,7 +19,8 @@ from r1core.stages.base import Job, shown
 from r1core.stages.estimates import mean
 from r1core.stages.problems import first
 from r1core.stages.sampling import sample_groups
-from r1core.store import MetricsWriter, rollout_row, write_rows
+from r1core.stages.units import Units, log_again
+from r1core.store import MetricsWriter, rollout_row
 from r1core.types import Group, Problem, Verdict
 
 KEPT = "kept"
@@ -30,29 +31,48 @@ def run(job: Job) -> dict[str, float]:
     spec, model = job.stage.stage.sample, job.stage.stage.model
     assert spec is not None, "the plan checks what a sample stage needs"
     assert isinstance(model, str), "the plan checks what a sample stage needs"
-    policy = job.policy().open(job.artifacts[model], trainable=False)
-    sampler = job.sampler(policy)
-    filters = [job.build(use, "filter") for use in job.stage.stage.filters]
     problems = _problems(job, spec.prompts)
     chunks = [problems[start : start + spec.chunk] for start in range(0, len(problems), spec.chunk)]
-    job.started(len(chunks))
-    counts: Counter[str] = Counter()
-    with job.scoring() as scoring, MetricsWriter(job.folder / "metrics.jsonl") as writer:
-        for unit, chunk in enumerate(chunks):
-            groups = _answered(job, policy, sampler, scoring, chunk, unit)
+    with (
+        Units(job, chunks) as units,
+        job.scoring() as scoring,
+        MetricsWriter(job.folder / "metrics.jsonl") as writer,
+    ):
+        job.started(len(chunks), done=len(units.finished))
+        counts = _taken_over(job, units, writer)
+        policy = job.policy().open(job.artifacts[model], trainable=False)
+        sampler = job.sampler(policy)
+        filters = [job.build(use, "filter") for use in job.stage.stage.filters]
+        for unit in units.left():
+            groups = _answered(job, policy, sampler, scoring, chunks[unit], unit)
             verdicts = [mark(group, filters) for group in groups]
             counts.update(fate(verdict) for marked in verdicts for verdict in marked)
-            write_rows(job.folder / "data", _rows(groups, verdicts), part=unit)
-            job.step(_event(job.stage.id, unit + 1, len(chunks), groups, counts, scoring), writer)
+            event = _event(job.stage.id, unit + 1, len(chunks), groups, counts, scoring)
+            told = {"metrics": event.metrics, "counts": dict(counts)}
+            units.finish(_rows(groups, verdicts), job.folder / "data", part=unit, told=told)
+            job.step(event, writer)
+    return {**job.last_metrics, **_concluded(job, counts)}
+
+
+def _taken_over(job: Job, units: Units, writer: MetricsWriter) -> Counter[str]:
+    """Log the units that an earlier process did; returns what has become of their answers."""
+    for step, entry in enumerate(units.finished, start=1):
+        log_again(job, writer, step, entry["metrics"])
+    return Counter(units.finished[-1]["counts"] if units.finished else {})
+
+
+def _concluded(job: Job, counts: Counter[str]) -> dict[str, float]:
+    """Say what became of all answers. Raises RefusedError when none was kept."""
     told = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
     if not counts[KEPT]:
         raise RefusedError(
             f"the filters kept none of {counts.total()} answers ({told})",
             where=f"stages.{job.stage.id}",
-            fix="sample more, loosen the filters, or look at the model it samples from",
+            fix="look at the model it samples from; or sample more or loosen the filters, "
+            f"and start the stage over with --from {job.stage.id}",
         )
     job.note(f"kept {counts[KEPT]} of {counts.total()} answers ({told})")
-    return {**job.last_metrics, **{f"filter/{reason}": float(count) for reason, count in sorted(counts.items())}}
+    return {f"filter/{reason}": float(count) for reason, count in sorted(counts.items())}
 
 
 def mark(group: Group, filters: Sequence[DataFilter]) -> list[Verdict]:

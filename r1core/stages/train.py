@@ -1,57 +1,101 @@
 """`train`: drive a trainer's generator, and do between its steps what no trainer should have to do.
 
-Between two steps the core logs, shows, watches for numbers that are not finite, evaluates, and at the
-end of the planned steps decides whether to go on (`extend`, legs.py). Ends with `model/`, a plain
-Hugging Face folder.
+Between two steps the core logs, shows, watches for numbers that are not finite (watch.py), evaluates,
+saves (progress.py), obeys a request to stop, and at the end of the planned steps decides whether to go
+on (`extend`, legs.py). Ends with `model/`, a plain Hugging Face folder.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from pathlib import Path
 
-from r1core.components import ProblemSource, Trainer
-from r1core.errors import NumericsError
+from r1core.components import Policy, ProblemSource, Trainer
 from r1core.events import StepDone
 from r1core.recipe.schema import Scratch
+from r1core.scoring import ScoringService
 from r1core.stages.base import Job, shown
 from r1core.stages.context import Context
 from r1core.stages.evaluate import measure
 from r1core.stages.legs import Legs
+from r1core.stages.progress import METRICS, REFERENCE, Progress
+from r1core.stages.watch import Watch
 from r1core.store import MetricsWriter
+from r1core.store.kills import reached
+from r1core.store.rollouts import RolloutsWriter
 from r1core.types import Step
 
-MAX_SKIPPED = 3
-"""Steps in a row with a loss or gradient that is not finite, after which the stage stops."""
+SCRATCH = "scratch"
 
 
 def run(job: Job) -> dict[str, float]:
     """Train the stage's model and leave it in `model/`."""
-    stage = job.stage.stage
-    assert stage.train is not None, "a train stage has a trainer"
-    policy = job.policy().open(_start(job), trainable=True)
-    trainer: Trainer = job.build(stage.train, "trainer")
-    legs, numbers = Legs(job), _Numbers(job)
-    with job.scoring() as scoring, MetricsWriter(job.folder / "metrics.jsonl") as writer:
-        context = Context(job, policy, scoring, legs)
-        begun = time.monotonic()
-        for step in trainer.run(context):
-            legs.done += 1
-            metrics = {**step.metrics, **context.take_metrics(), "time/step_s": time.monotonic() - begun}
-            if stage.evaluate is not None and legs.evaluation_due():
-                measured = measure(job, stage.evaluate, policy, context.sampler(), scoring)
-                metrics |= {f"eval/{name}": value for name, value in measured.metrics.items()}
-            sample = shown(step.sample, step.score) if step.sample is not None else None
-            event = StepDone(stage=job.stage.id, step=legs.done, total=legs.total, metrics=metrics, sample=sample)
-            job.step(event, writer)
-            numbers.watch(step, legs.done)
+    with job.scoring() as scoring:
+        return _Training(job, scoring).run()
+
+
+class _Training:
+    """A train stage at work."""
+
+    def __init__(self, job: Job, scoring: ScoringService) -> None:
+        stage = job.stage.stage
+        assert stage.train is not None, "a train stage has a trainer"
+        self.job = job
+        self.scoring = scoring
+        self.progress = Progress(job)
+        start = _start(job)
+        self.policy: Policy = job.policy().open(start, trainable=True)
+        self.progress.restore(self.policy)
+        self.trainer: Trainer = job.build(stage.train, "trainer")
+        self.legs = Legs(job, done=self.progress.done)
+        self.watch = Watch(job, self.progress.state.get("watch", {}))
+        self.rollouts = RolloutsWriter(
+            job.folder, keep=stage.rollouts.keep, last=stage.rollouts.last, done=self.progress.done
+        )
+        self.context = Context(job, self.policy, scoring, self.legs, self.rollouts, start=start)
+        self.context.skip(self.progress.state.get("cursors", {}))
+
+    def run(self) -> dict[str, float]:
+        with MetricsWriter(self.job.folder / METRICS, keep=self.progress.metrics_size) as writer:
             begun = time.monotonic()
-    policy.export(job.folder / "model")
-    for leftover in ("scratch", "reference"):
-        shutil.rmtree(job.folder / leftover, ignore_errors=True)
-    return {**job.last_metrics, **numbers.told(legs.done)}
+            for step in self.trainer.run(self.context):
+                reached("unit")
+                self.legs.done += 1
+                self._record(step, writer, begun)
+                self._save(step, writer)
+                begun = time.monotonic()
+        with self.job.artifact("model") as folder:
+            self.policy.export(folder)
+        self.rollouts.prune()
+        for leftover in (SCRATCH, REFERENCE):
+            shutil.rmtree(self.job.folder / leftover, ignore_errors=True)
+        return {**self.job.last_metrics, **self.watch.told(self.legs.done)}
+
+    def _record(self, step: Step, writer: MetricsWriter, begun: float) -> None:
+        """Measure where that is due; log and show the step; stop where its numbers are bad too often."""
+        evaluate = self.job.stage.stage.evaluate
+        metrics = {**step.metrics, **self.context.take_metrics(), "time/step_s": time.monotonic() - begun}
+        if evaluate is not None and self.legs.evaluation_due():
+            measured = measure(self.job, evaluate, self.policy, self.context.sampler(), self.scoring)
+            metrics |= {f"eval/{name}": value for name, value in measured.metrics.items()}
+        sample = shown(step.sample, step.score) if step.sample is not None else None
+        event = StepDone(
+            stage=self.job.stage.id, step=self.legs.done, total=self.legs.total, metrics=metrics, sample=sample
+        )
+        self.job.step(event, writer)
+        self.watch.step(step, self.legs.done)
+
+    def _save(self, step: Step, writer: MetricsWriter) -> None:
+        """Save where the step can be gone on from, when it is time to or the run is to stop."""
+        stopping = self.job.stopping()
+        if not step.resumable or not (stopping or self.progress.due()):
+            return
+        state = {"watch": self.watch.state(), "cursors": self.context.cursors()}
+        saved = self.progress.save(self.legs.done, self.policy, state, writer, self.rollouts)
+        if stopping:
+            steps = f"step {self.legs.done} of {self.legs.total}"
+            raise self.job.interrupted(f"{steps}, which is saved" if saved else f"{steps}, which could not be saved")
 
 
 def _start(job: Job) -> Path:
@@ -60,38 +104,11 @@ def _start(job: Job) -> Path:
     if not isinstance(model, Scratch):
         assert model is not None, "the plan checks that a train stage has a model"
         return job.artifacts[model]
-    folder = job.folder / "scratch"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = job.folder / SCRATCH
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     source = next(data for data in job.stage.stage.data if not isinstance(data, str))
     corpus: ProblemSource = job.source(source)
     corpus.write_tokenizer(folder)
     job.policy().create(folder, model.scratch, seed=job.key("weights") % 2**31)
     return folder
-
-
-class _Numbers:
-    """Counts steps whose numbers were not finite: those the policy skipped, and those that a trainer let through."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._in_a_row = 0
-        self._count = 0
-
-    def watch(self, step: Step, number: int) -> None:
-        """Take note of one step. Raises NumericsError at the third in a row."""
-        metrics = step.metrics
-        bad = bool(metrics.get("skipped")) or not math.isfinite(metrics.get("loss", 0.0))
-        self._in_a_row = self._in_a_row + 1 if bad else 0
-        self._count += bad
-        if self._in_a_row >= MAX_SKIPPED:
-            raise NumericsError(
-                f"loss or gradient was not finite in {self._in_a_row} steps in a row",
-                where=f"stages.{self._job.stage.id}, step {number}",
-                fix=f"lower the learning rate; the steps before are in {self._job.folder / 'metrics.jsonl'}",
-            )
-
-    def told(self, steps: int) -> dict[str, float]:
-        """The count as a metric, said aloud when it is not 0."""
-        if self._count:
-            self._job.note(f"{self._count} of {steps} steps were skipped: loss or gradient was not finite")
-        return {"skipped_steps": float(self._count)}

@@ -11,10 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = (
-    {"types", "errors", "suggest", "untrusted", "keys", "events"},
+    {"types", "errors", "suggest", "untrusted", "keys", "events", "usage"},
     {"schedules", "components", "hookspecs", "batching"},
     {"plugins", "plugin_host", "recipe"},
-    {"scoring", "scoring_pool", "scoring_process", "scoring_worker", "store", "stages", "processes", "pipeline", "api"},
+    {"scoring", "scoring_pool", "scoring_process", "scoring_worker", "store", "stages"}
+    | {"processes", "interrupts", "preflight", "pipeline", "api"},
     {"cli", "testing"},
 )
 NN_NEEDS = {"types", "nn"}

@@ -5,21 +5,24 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_runs import contents, job_of
 from toy_stages import WEIGHTS
 
 from r1core.events import StepDone
+from r1core.recipe.schema import EvalSet
 from r1core.stages import run_stage
 from r1core.stages.estimates import broken_down, field_of, interval, mean, pass_at_k
-from r1core.stages.evaluate import correctness, details
-from r1core.store import read_json, read_rows
-from r1core.types import Group, Problem, Response, Rollout, Score
+from r1core.stages.measured import by_problem, correctness, details, measured
+from r1core.store import read_json, read_rows, rollout_row, write_rows
+from r1core.types import Problem, Response, Rollout, Score, Verdict
 
 NAN = math.nan
 
@@ -114,36 +117,36 @@ def test_nothing_known_says_nothing() -> None:
 # --- fields ------------------------------------------------------------------------------------------
 
 
-def problem(number: int, **meta: object) -> Problem:
-    return Problem(id=str(number), domain="odd" if number % 2 else "even", meta=meta)
+def row(number: int = 0, *, language: str = "en", scored: Score | None = None, **meta: object) -> dict[str, Any]:
+    """An answer of three tokens to problem `number`."""
+    asked = Problem(id=str(number), domain="odd" if number % 2 else "even", language=language, meta=meta)
+    ids = np.arange(3)
+    rollout = Rollout(
+        problem=asked, sample=0, prompt_ids=ids, completion_ids=ids, logprobs=None, response=Response.parse("")
+    )
+    return rollout_row(rollout, scored, Verdict(keep=True))
 
 
 def test_results_are_broken_down_by_fields_and_by_meta() -> None:
-    problems = [problem(0, size=2), problem(1, size=2), problem(2, size=3), problem(3)]
-    found = broken_down("hard", problems, np.array([1.0, 0.0, 0.0, NAN]), ["domain", "size"])
-    assert found.pop("hard/size=none") is not None
+    rows = [row(0, size=2), row(1, size=2), row(2, size=3), row(3)]
+    found = broken_down("hard", rows, np.array([1.0, 0.0, 0.0, NAN]), ["domain", "size"])
+    assert math.isnan(found.pop("hard/size=none"))
     assert found == {"hard/domain=even": 0.5, "hard/domain=odd": 0.0, "hard/size=2": 0.5, "hard/size=3": 0.0}
 
 
 def test_a_field_of_which_nothing_is_known_is_no_number() -> None:
-    found = broken_down("s", [problem(0), problem(1)], np.array([NAN, 1.0]), ["domain"])
+    found = broken_down("s", [row(0), row(1)], np.array([NAN, 1.0]), ["domain"])
     assert math.isnan(found["s/domain=even"])
     assert found["s/domain=odd"] == 1.0
 
 
 def test_a_field_of_the_problem_goes_before_its_meta() -> None:
-    assert field_of(Problem(id="1", language="zh", meta={"language": "fr", "n": 3}), "language") == "zh"
-    assert field_of(Problem(id="1", meta={"n": 3}), "n") == "3"
+    assert field_of({**row(language="zh"), "meta": {"language": "fr", "n": 3}}, "language") == "zh"
+    assert field_of(row(n=3), "n") == "3"
 
 
-def group(*scores: Score) -> Group:
-    asked = Problem(id="p")
-    ids = np.arange(3)
-    rollouts = tuple(
-        Rollout(problem=asked, sample=i, prompt_ids=ids, completion_ids=ids, logprobs=None, response=Response.parse(""))
-        for i in range(len(scores))
-    )
-    return Group(problem=asked, rollouts=rollouts, scores=scores)
+def answers(*scores: Score) -> list[dict[str, Any]]:
+    return [row(scored=score) for score in scores]
 
 
 def score(**parts: float) -> Score:
@@ -154,17 +157,40 @@ LOST = Score(value=NAN, status="infrastructure", parts={"right": NAN, "nice": NA
 
 
 def test_answers_without_a_verdict_are_neither_right_nor_wrong() -> None:
-    groups = [group(score(right=1.0), LOST), group(score(right=0.0), score(right=1.0)), group(LOST), group(score(x=1))]
-    np.testing.assert_array_equal(correctness(groups, "right", 1), [1.0, 0.5, NAN, NAN])
+    rows_PG = [
+        answers(score(right=1.0), LOST),
+        answers(score(right=0.0), score(right=1.0)),
+        answers(LOST, LOST),
+        answers(score(x=1)),
+    ]
+    np.testing.assert_array_equal(correctness(rows_PG, "right", 1), [1.0, 0.5, NAN, NAN])
 
 
 def test_an_answer_is_right_from_one_half_on() -> None:
-    np.testing.assert_array_equal(correctness([group(score(right=0.5), score(right=0.49))], "right", 1), [0.5])
+    np.testing.assert_array_equal(correctness([answers(score(right=0.5), score(right=0.49))], "right", 1), [0.5])
 
 
 def test_details_are_means_of_what_is_known() -> None:
-    found = details([group(score(right=1.0, nice=0.5), LOST), group(score(right=0.0, nice=1.0))], "right")
+    found = details(answers(score(right=1.0, nice=0.5), LOST, score(right=0.0, nice=1.0)), "right")
     assert found == {"nice": 0.75, "length": 3.0, "clipped_ratio": 0.0}
+
+
+def test_each_problem_has_as_many_rows_as_answers() -> None:
+    assert by_problem([row(n) for n in (0, 0, 1, 1)], 2) == [[row(0), row(0)], [row(1), row(1)]]
+    assert by_problem([], 2) == []
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.sampled_from([score(right=1.0, nice=0.3), score(right=0.0, nice=0.1), LOST]), min_size=4, max_size=4)
+)
+def test_rows_say_the_same_in_memory_and_read_from_disk(scores: list[Score]) -> None:
+    sets = {"pass@1": EvalSet(problems="any", samples=2, by=["domain", "size"])}
+    rows = [row(number // 2, scored=scores[number], size=(1, 2)[number // 2]) for number in range(4)]
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(Path(folder), rows)
+        found = [measured(sets, {"pass@1": own}, correct_part="right") for own in (rows, list(read_rows(Path(folder))))]
+    assert repr(found[0].row("m")) == repr(found[1].row("m"))
 
 
 # --- the stage ---------------------------------------------------------------------------------------
@@ -222,9 +248,37 @@ def test_answers_lie_beside_the_table_with_their_scores(tmp_path: Path) -> None:
     assert all(math.isnan(row["score"]) for row in lost)
 
 
-def test_the_same_models_give_the_same_bytes_whatever_the_chunks(tmp_path: Path) -> None:
-    one, two = (contents(evaluated(tmp_path / name, chunk)) for name, chunk in (("one", 7), ("two", 40)))
+def test_the_same_models_give_the_same_bytes(tmp_path: Path) -> None:
+    one, two = (contents(evaluated(tmp_path / name)) for name in ("one", "two"))
     assert one == two
+
+
+def test_each_chunk_of_a_set_is_a_part_of_its_own_and_chunks_change_no_answer(tmp_path: Path) -> None:
+    small, large = (evaluated(tmp_path / str(chunk), chunk) for chunk in (7, 40))
+    assert sorted(path.name for path in (small / "weak" / "pass@1").iterdir()) == [
+        f"part-0000{n}.parquet" for n in range(6)
+    ]
+    assert (small / "results.json").read_bytes() == (large / "results.json").read_bytes()
+    for folder in ("weak/pass@1", "weak/greedy", "strong/pass@4"):
+        assert repr(list(read_rows(small / folder))) == repr(list(read_rows(large / folder)))
+
+
+def test_a_model_for_which_no_set_is_meant_has_an_empty_row(tmp_path: Path) -> None:
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / WEIGHTS).write_text(json.dumps({"skill": 1.0}))
+    stages = """\
+  one: BASE
+  two: BASE
+  table:
+    evaluate: {sets: {pass@1: {problems: Numbers, limit: 2, models: [two]}}}
+    models: [one, two]
+    rewards: [Exact]
+"""
+    job, _ = job_of(tmp_path, stages, "table", one=tmp_path / "only", two=tmp_path / "only")
+    run_stage(job)
+    one, two = read_json(job.folder / "data" / "results.json")
+    assert one == {"model": "one", "metrics": {}}
+    assert two["metrics"]["pass@1"] == 1.0
 
 
 def test_all_models_get_the_same_draws(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from r1core.stages import run_stage
 from r1core.stages.base import Job
 from r1core.stages.sampling import sample_groups
 from r1core.store import read_metrics
+from r1core.store.rollouts import RolloutsWriter
 from r1core.types import Problem
 
 EVALUATE = "evaluate: {sets: {score: {problems: Numbers, limit: 50, temperature: 0}}}, rewards: [Exact]"
@@ -231,7 +232,8 @@ def test_a_problem_that_comes_again_is_a_problem_of_its_own(tmp_path: Path) -> N
     job, _ = prepared(tmp_path, ", rollouts: true", more)
     with job.scoring() as scoring:
         policy = Skill(Skill.Config())
-        context = Context(job, policy, scoring, Legs(job))
+        record = RolloutsWriter(job.folder, keep="none", last=1)
+        context = Context(job, policy, scoring, Legs(job), record, start=tmp_path)
         groups = [g for at in context.steps(2) for g in context.rollouts(at, prompts=3, samples=2)]
     assert len({group.problem.id for group in groups}) == 6
     assert len({group.problem.question for group in groups}) == 3

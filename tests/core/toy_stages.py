@@ -94,6 +94,12 @@ class Skill(Policy):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / WEIGHTS).write_text(json.dumps({"skill": self.skill}))
 
+    def save(self, folder: Path) -> None:
+        self.export(folder)
+
+    def restore(self, folder: Path) -> None:
+        self.open(folder, trainable=True)
+
     def module(self) -> Any:
         return self
 
@@ -177,6 +183,8 @@ class Climb(Trainer):
         bad: list[int] = Field(default_factory=list, description="steps whose loss is not finite")
         skipped: list[int] = Field(default_factory=list, description="steps that the policy skips")
         rollouts: bool = Field(False, description="sample, and learn nothing from it")
+        batch: int = Field(1, ge=1, description="steps after which the stage can be gone on from")
+        idle: list[int] = Field(default_factory=list, description="steps that have nothing to learn from")
 
     @property
     def reads(self) -> frozenset[str]:
@@ -198,7 +206,12 @@ class Climb(Trainer):
                 metrics["skipped"] = 1.0
             first = groups[0] if groups else None
             shown = {"sample": first.rollouts[0], "score": first.scores[0]} if first else {}
-            yield Step(metrics={**metrics, "position": float(at.position)}, **shown)
+            yield Step(
+                metrics={**metrics, "position": float(at.position)},
+                resumable=(at.step + 1) % self.config.batch == 0,
+                note="nothing to learn from" if at.step in self.config.idle else "",
+                **shown,
+            )
 
     def _misbehave(self) -> None:
         then, where = self.config.then, Path(self.config.where)

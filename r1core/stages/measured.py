@@ -1,0 +1,86 @@
+"""What a model's answers say about it: rows of answers in, the numbers of `results.json` out.
+
+The first reward says what is correct (estimates.py has the arithmetic); the means of the other
+rewards, and what the answers look like, come from the first set. P = problems, G = answers to each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from r1core.recipe.schema import EvalSet
+from r1core.stages.estimates import broken_down, interval, mean, pass_at_k
+from r1core.types import Floats
+
+CORRECT = 0.5
+"""An answer is correct when the first reward gives it at least this."""
+
+Row: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one model did on all sets: metrics in 0..1 (length in tokens), and the intervals of the sets' own."""
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+    def row(self, model: str) -> dict[str, Any]:
+        """The model's row of `results.json`."""
+        metrics: dict[str, Any] = dict(sorted(self.metrics.items()))
+        for name, limits in self.intervals.items():
+            metrics[f"{name}_ci95"] = list(limits)
+        return {"model": model, "metrics": metrics}
+
+    @property
+    def unknown(self) -> list[str]:
+        """The sets of which no answer has a verdict: their metrics are NaN."""
+        return [name for name in self.intervals if math.isnan(self.metrics[name])]
+
+
+def measured(sets: Mapping[str, EvalSet], rows: Mapping[str, Sequence[Row]], *, correct_part: str) -> Measured:
+    """The numbers of the sets that have rows (each in order: problem by problem, answer by answer)."""
+    metrics: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    for name, found in rows.items():
+        wanted = sets[name]
+        rows_PG = by_problem(found, wanted.samples)
+        correct = correctness(rows_PG, correct_part, wanted.k)
+        metrics[name], intervals[name] = mean(correct), interval(correct, answers=wanted.samples)
+        metrics.update(broken_down(name, [rows_G[0] for rows_G in rows_PG], correct, wanted.by))
+        if len(intervals) == 1:
+            metrics.update(details(found, correct_part))
+    return Measured(metrics=metrics, intervals=intervals)
+
+
+def by_problem(rows: Sequence[Row], samples: int) -> list[Sequence[Row]]:
+    """The rows of each problem."""
+    return [rows[start : start + samples] for start in range(0, len(rows), samples)]
+
+
+def correctness(rows_PG: Sequence[Sequence[Row]], part: str, k: int) -> Floats:
+    """pass@k of each problem, (P,); NaN where there is no verdict on any of its answers."""
+    values = []
+    for rows_G in rows_PG:
+        known = [row["parts"] for row in rows_G if row["status"] != "infrastructure"]
+        marks = [parts[part] >= CORRECT for parts in known if part in parts]
+        values.append(pass_at_k(len(marks), sum(marks), k) if marks else math.nan)
+    return np.array(values, dtype=np.float64)
+
+
+def details(rows: Sequence[Row], correct_part: str) -> dict[str, float]:
+    """Means of the other rewards, and what the answers look like."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for part, value in row["parts"].items():
+            if part != correct_part:
+                found[part].append(value)
+        found["length"].append(row["tokens"])
+        found["clipped_ratio"].append(row["finish"] == "length")
+    return {name: mean(values) for name, values in found.items()}

@@ -1,0 +1,129 @@
+"""How a train stage is saved and gone on from: everything that its next step depends on, at one moment.
+
+    checkpoint/step-00000012/{policy/, reference/, state.json, manifest.json}
+
+In `state.json`: how many steps are done, the sources' cursors, what components remember, the last
+metrics (an extension is decided by them), the steps whose numbers were bad in a row, the cost so far.
+Nothing random is in it: keys are derived. With it belong the metrics and rollouts written by then.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from r1core.components import Policy
+from r1core.errors import RefusedError
+from r1core.stages.base import Job
+from r1core.store import Checkpoint, Checkpoints, MetricsWriter
+from r1core.store.kills import reached
+from r1core.store.rollouts import RolloutsWriter
+from r1core.usage import Usage
+
+MAX_FAILED = 3
+"""Saves in a row that failed, after which the stage stops."""
+MAX_SHARE = 0.02
+"""Most of the stage's time that saving may take."""
+METRICS = "metrics.jsonl"
+REFERENCE = "reference"
+STATE = "state.json"
+
+
+class Progress:
+    """The checkpoints of one train stage. Made before anything else, it says from where to go on."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        settings = job.stage.stage.checkpoint
+        self._every_s = settings.every_s
+        self._checkpoints = Checkpoints(job.folder, keep=settings.keep)
+        damage: list[str] = []
+        self._found = self._checkpoints.newest(damage.append)
+        for finding in damage:
+            job.note(finding)
+        if damage:
+            job.note(f"going on after step {self.done}" if self.done else "no checkpoint is whole: starting over")
+        self.state: dict[str, Any] = _state(self._found)
+        self._failed = 0
+        self._wait_s = self._every_s
+        self._saved = time.monotonic()
+        job.meter.earlier = Usage(**self.state.get("used", {}))
+        job.remember(self.state.get("memory", []))
+        job.last_metrics.update(self.state.get("last_metrics", {}))
+
+    @property
+    def done(self) -> int:
+        """Steps that need not be done again."""
+        return self._found.step if self._found is not None else 0
+
+    @property
+    def metrics_size(self) -> int:
+        """Bytes of `metrics.jsonl` that are those steps'."""
+        return self._found.beside[METRICS].size if self._found is not None else 0
+
+    def restore(self, policy: Policy) -> None:
+        """Bring an opened policy to where it was, and the reference beside it."""
+        reference = self.job.folder / REFERENCE
+        shutil.rmtree(reference, ignore_errors=True)
+        if self._found is None:
+            return
+        policy.restore(self._found.path / "policy")
+        if (self._found.path / REFERENCE).exists():
+            shutil.copytree(self._found.path / REFERENCE, reference)
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return self._every_s == 0 or time.monotonic() - self._saved >= self._wait_s
+
+    def save(
+        self, done: int, policy: Policy, state: dict[str, Any], writer: MetricsWriter, rollouts: RolloutsWriter
+    ) -> bool:
+        """Save the stage after `done` steps. Says so when that failed, and raises RefusedError the third time in a
+        row: the older checkpoint stays as it is."""
+        begun = time.monotonic()
+        whole = {**state, "memory": self.job.memory(), "last_metrics": self.job.last_metrics}
+        try:
+            beside = {METRICS: writer.mark(), **rollouts.marks()}
+            self._checkpoints.save(done, lambda folder: self._write(folder, policy, whole), beside=beside)
+            rollouts.prune(min(self._checkpoints.steps()))
+        except OSError as error:
+            self._fail(done, error)
+        else:
+            self._failed = 0
+        self._saved = time.monotonic()
+        self._wait_s = max(self._every_s, (self._saved - begun) / MAX_SHARE) * 2**self._failed
+        return not self._failed
+
+    def _write(self, folder: Path, policy: Policy, state: dict[str, Any]) -> None:
+        policy.save(folder / "policy")
+        reached("checkpoint.file")
+        if (self.job.folder / REFERENCE).exists():
+            shutil.copytree(self.job.folder / REFERENCE, folder / REFERENCE)
+        text = json.dumps(
+            {**state, "used": asdict(self.job.meter.now())}, indent=1
+        )  # NaN as Python writes and reads it
+        (folder / STATE).write_text(text, encoding="utf-8")
+
+    def _fail(self, done: int, error: OSError) -> None:
+        self._failed += 1
+        last = next(iter(self._checkpoints.steps()), 0)
+        kept = f"the checkpoint of step {last} stays" if last else "there is no older one"
+        reason = error.strerror or str(error)
+        self.job.note(f"step {done} could not be saved ({reason}): {kept}, training goes on")
+        if self._failed >= MAX_FAILED:
+            raise RefusedError(
+                f"{MAX_FAILED} checkpoints in a row could not be saved, the last: {reason}",
+                where=f"stages.{self.job.stage.id}, step {done}",
+                fix=f"free space on the disk: {kept}, and the same command goes on",
+            ) from error
+
+
+def _state(found: Checkpoint | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    state: dict[str, Any] = json.loads((found.path / STATE).read_text(encoding="utf-8"))
+    return state

@@ -1,0 +1,113 @@
+"""The units of a sample or evaluate stage: chunks of problems, each answered, written and then entered in a ledger.
+
+    with Units(job, chunks) as units:
+        for unit in units.left():
+            units.finish(rows, data, part=unit, told={...})
+
+A killed stage goes on after the last unit that the ledger has. What was being done is done again, from
+keys that depend on the unit alone, so it comes out the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from r1core.errors import RecipeError
+from r1core.stages.base import Job
+from r1core.store import Ledger, MetricsWriter, StageDirectory, write_rows
+from r1core.store.kills import reached
+from r1core.types import Problem
+from r1core.usage import Usage
+
+
+class Units:
+    """The stage's chunks, of which earlier processes may have done the first. Entering it says how far they came, and
+    takes over what they used and what the stage's components remember."""
+
+    def __init__(self, job: Job, chunks: Sequence[Sequence[Problem]]) -> None:
+        self.job = job
+        self._chunks = chunks
+        self._ledger = Ledger(StageDirectory(job.folder).units, root=job.folder)
+
+    def __enter__(self) -> Self:
+        self._ledger.__enter__()
+        try:
+            self._take_over()
+        except BaseException:
+            self._ledger.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ledger.__exit__(kind, error, trace)
+
+    @property
+    def finished(self) -> Sequence[Mapping[str, Any]]:
+        """What was told of each finished unit, in order."""
+        return self._ledger.entries
+
+    def left(self, until: int | None = None) -> Iterator[int]:
+        """The numbers of the units to do, from 0, before `until`; each must be finished before the next.
+
+        Raises Interrupted between two units when the run is asked to stop.
+        """
+        total = len(self._chunks)
+        for unit in range(len(self.finished), total if until is None else until):
+            yield unit
+            if unit + 1 < total and self.job.stopping():
+                raise self.job.interrupted(f"unit {unit + 1} of {total}")
+
+    def finish(self, rows: Sequence[Mapping[str, Any]], folder: Path, *, part: int, told: Mapping[str, Any]) -> None:
+        """Write the next unit's rows and enter it, with what is `told` of it (JSON values)."""
+        unit = len(self.finished)
+        reached("unit")
+        path = write_rows(folder, rows, part=part)
+        entry = {
+            "unit": unit,
+            "problems": _digest(self._chunks[unit]),
+            **told,
+            "memory": self.job.memory(),
+            "used": asdict(self.job.meter.now()),
+        }
+        self._ledger.append(entry, files=[path])
+
+    def _take_over(self) -> None:
+        if dropped := self._ledger.dropped:
+            units, are = ("unit", "is") if dropped == 1 else ("units", "are")
+            self.job.note(f"{dropped} finished {units} {are} damaged and {are} done again")
+        if not self.finished:
+            return
+        for unit, entry in enumerate(self.finished):
+            if unit >= len(self._chunks) or entry["problems"] != _digest(self._chunks[unit]):
+                raise self._changed(unit)
+        self.job.remember(self.finished[-1]["memory"])
+        self.job.meter.earlier = Usage(**self.finished[-1]["used"])
+        self.job.note(f"going on after unit {len(self.finished)} of {len(self._chunks)}")
+
+    def _changed(self, unit: int) -> RecipeError:
+        stage = self.job.stage.id
+        return RecipeError(
+            f"unit {unit + 1} was done with other problems than its source has now",
+            where=f"stages.{stage}",
+            fix=f"bring the data back as it was, or start the stage over with --from {stage}",
+        )
+
+
+def _digest(problems: Sequence[Problem]) -> str:
+    """A hash of all that is asked, so that data which changed on the way is noticed."""
+    asked = [[p.id, [dict(message) for message in p.messages], p.reference] for p in problems]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def log_again(job: Job, writer: MetricsWriter, step: int, metrics: Mapping[str, float]) -> None:
+    """Log what an earlier process did and has shown."""
+    writer.append(step, metrics)
+    job.last_metrics.update(metrics)
