@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def run(
     profile: str | None = None,
     set: Mapping[str, Any] | None = None,
     run_dir: str | Path | None = None,
-    from_stage: str | None = None,
+    from_stage: str | Sequence[str] | None = None,
     until_stage: str | None = None,
     jobs: int | None = None,
     listener: Listener = silent,
@@ -28,7 +28,8 @@ def run(
     """Run a recipe and return its `Run`.
 
     `set` maps paths to values: `{"stages.r1_zero.train.steps": 20}`. Raises the errors of
-    `r1core.errors`; what finished is kept, and the same call goes on from there.
+    `r1core.errors`; what was saved is kept, and the same call goes on from there. Interrupting it lets the stages at
+    work save, then raises `Interrupted`; interrupting it again ends it at once with KeyboardInterrupt.
     """
     sets = [f"{path}={json.dumps(value)}" for path, value in (set or {}).items()]
     host = PluginHost.discover()

@@ -60,7 +60,8 @@ def _rebuild(kind: type[R1Error], what: str, where: str, fix: str) -> R1Error:
 
 
 class RecipeError(R1Error):
-    """The recipe, the command line or a component's options are wrong."""
+    """The recipe, the command line or a component's options are wrong, or do not go with the run directory: another
+    process works there, or a half-done stage was made from something else."""
 
     exit_code = 2
 

@@ -3,12 +3,12 @@
     plan -> states of the stages -> processes, as inputs become ready -> results.json
 
 A stage is run when its folder is not finished under the plan's fingerprint. Finished stages are kept
-whatever happens later, so the same command goes on where it stopped.
+whatever happens later, and one that is half done goes on from what it has saved, so the same command
+goes on where it stopped. A first Ctrl-C or SIGTERM lets the stages at work save; a second ends them.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import time
@@ -18,8 +18,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from r1core.components import ProblemSource, Use
-from r1core.errors import Interrupted, RecipeError, SetupError
+from r1core.errors import Interrupted
 from r1core.events import (
     Listener,
     RunFinished,
@@ -32,7 +31,9 @@ from r1core.events import (
     StepDone,
     silent,
 )
+from r1core.interrupts import Interrupts
 from r1core.plugins import Observers, PluginHost
+from r1core.preflight import check_half_done, check_machine, check_sources
 from r1core.processes import Finished, StageProcess, prepare
 from r1core.recipe.plan import Plan, StagePlan, write_resolved
 from r1core.stages.child import arguments_of, run_in_process
@@ -42,6 +43,7 @@ from r1core.types import Step
 
 UNCHANGED = "unchanged"
 RESULTS = "results.json"
+GOES_ON = "what was saved is kept; the same command goes on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +67,32 @@ def run_plan(
     host: PluginHost,
     run_dir: Path | None = None,
     *,
-    from_stage: str | None = None,
+    from_stage: str | Sequence[str] | None = None,
     until_stage: str | None = None,
     jobs: int | None = None,
     listener: Listener = silent,
 ) -> Run:
-    """Run what is not finished of `plan`, in `run_dir` (default `runs/<name>`)."""
+    """Run what is not finished of `plan`, in `run_dir` (default `runs/<name>`).
+
+    Raises Interrupted when it was asked to stop (SIGINT, SIGTERM) before all was finished, KeyboardInterrupt when it
+    was asked twice.
+    """
+    folder = run_dir or Path("runs") / plan.name
     kept = plan.ancestors([until_stage]) if until_stage is not None else frozenset(plan.fingerprints)
-    forced = plan.dependents([from_stage]) if from_stage is not None else frozenset[str]()
+    forced = plan.dependents([from_stage] if isinstance(from_stage, str) else from_stage or ())
     wanted = [stage for stage in plan.stages if stage.id in kept]
-    check_machine(wanted)
-    check_sources(plan, wanted)
-    with RunDirectory.open(run_dir or Path("runs") / plan.name) as directory:
+    with Interrupts() as interrupts:
         try:
-            return _Pipeline(plan, host, directory, listener).run(wanted, forced, jobs or default_jobs())
+            check_machine(wanted)
+            check_half_done(plan, folder, [stage for stage in wanted if stage.id not in forced])
+            check_sources(plan, wanted)
+            with RunDirectory.open(folder) as directory:
+                pipeline = _Pipeline(plan, host, directory, listener, interrupts)
+                return pipeline.run(wanted, forced, jobs or default_jobs())
         except KeyboardInterrupt:
-            where, fix = str(directory.path), "finished stages are kept; the same command goes on"
-            raise Interrupted("interrupted", where=where, fix=fix) from None
+            if interrupts.insisted:
+                raise
+            raise Interrupted("stopped on request", where=str(folder), fix=GOES_ON) from None
 
 
 def default_jobs() -> int:
@@ -89,40 +100,6 @@ def default_jobs() -> int:
     if Path("/dev/nvidia0").exists() or sys.platform == "darwin":
         return 1
     return len(os.sched_getaffinity(0))
-
-
-def check_machine(stages: Sequence[StagePlan]) -> None:
-    """Raise one SetupError with everything that these stages need and this machine lacks."""
-    used = {(c.kind, c.name): c for stage in stages for c in stage.components}
-    lacking = [
-        f"{c.kind} {c.name} ({c.distribution} {c.version}): {finding}"
-        for c in (used[key] for key in sorted(used))
-        for finding in c.lacks()
-    ]
-    if any(stage.kind in ("sample", "evaluate") for stage in stages) and not importlib.util.find_spec("pyarrow"):
-        lacking.append("datasets are parquet files: pyarrow is not installed: pip install 'r1core[train]'")
-    if lacking:
-        raise SetupError("this machine lacks:\n" + "\n".join(f"  {each}" for each in lacking), fix="see: r1 doctor")
-
-
-def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:
-    """Ask every problem source for its first problem: a missing file, a bad row, or questions where a stage learns
-    answers are said before any compute."""
-    learned = {str(use) for stage in stages for use in stage.stage.data if isinstance(use, Use)}
-    for name, use in {str(use): use for stage in stages for use in stage.stage.sources()}.items():
-        try:
-            source: ProblemSource = plan.component("source", use, {})
-        except KeyError:  # it reads another stage's artifact, which is not there yet
-            continue
-        found = next(iter(source.problems(seed=plan.seed)), None)
-        if found is None:
-            raise RecipeError("it has no problems", where=f"source {use.use}", fix="check its options or its file")
-        if name in learned and found.completion is None:
-            raise RecipeError(
-                "it is a stage's `data`, but its problems have no completion to learn from",
-                where=f"source {use.use}",
-                fix="give it the option that brings completions, or sample a dataset from it first",
-            )
 
 
 def by_chain(stages: Sequence[StagePlan]) -> list[StagePlan]:
@@ -137,10 +114,19 @@ def by_chain(stages: Sequence[StagePlan]) -> list[StagePlan]:
 
 
 class _Pipeline:
-    def __init__(self, plan: Plan, host: PluginHost, directory: RunDirectory, listener: Listener) -> None:
+    def __init__(
+        self, plan: Plan, host: PluginHost, directory: RunDirectory, listener: Listener, interrupts: Interrupts
+    ) -> None:
         self.plan = plan
         self.directory = directory
         self.listener = listener
+        self.interrupts = interrupts
+        self.running: dict[Any, StageProcess] = {}
+        """Stages at work, by the pipes that they are heard through."""
+        self.done: set[str] = set()
+        self.is_stopping = False
+        self.stopped: dict[str, str] = {}
+        """Stages that were stopped before their end, and how far they had come."""
         self.observers: Observers = host.observers(
             plan.recipe.observers, lambda text: listener(StageNote(stage="", text=text))
         )
@@ -178,14 +164,15 @@ class _Pipeline:
         for stage in wanted:
             state = self.directory.stage(stage.id).state(stage.fingerprint)
             states[stage.id] = words.get(state, state)
-            if stage.id in forced and state == "finished":
+            if stage.id in forced and state != "missing":
                 states[stage.id] = "stale"
-                self._begin(stage)  # now: if the run stops before its turn, its inputs may be other bytes by then
+                self._begin(stage, resume=False)  # now: if the run stops before its turn, the next one must know
         return states
 
-    def _begin(self, stage: StagePlan) -> None:
+    def _begin(self, stage: StagePlan, *, resume: bool) -> None:
         inputs = {name: self.plan.fingerprints[name] for name in stage.inputs}
-        self.directory.stage(stage.id).begin(stage.fingerprint, inputs=inputs)
+        own = self.directory.stage(stage.id)
+        own.begin(stage.fingerprint, inputs=inputs, made_from=stage.made_from, resume=resume)
 
     def _write_plan(self, states: Mapping[str, str]) -> None:
         """What will have been run; results of something else go."""
@@ -206,24 +193,55 @@ class _Pipeline:
     # --- doing it --------------------------------------------------------------------------------
 
     def _work_off(self, wanted: Sequence[StagePlan], states: Mapping[str, str], jobs: int) -> None:
-        done = self._skip([stage for stage in wanted if states[stage.id] == UNCHANGED])
-        waiting = by_chain([stage for stage in wanted if stage.id not in done])
-        running: dict[Any, StageProcess] = {}
+        self.done = self._skip([stage for stage in wanted if states[stage.id] == UNCHANGED])
+        waiting = by_chain([stage for stage in wanted if stage.id not in self.done])
         if waiting:
             heavy = {name for stage in waiting for component in stage.components for name in component.cls.preload}
             prepare([run_in_process.__module__, *sorted(heavy)])
         try:
-            while waiting or running:
-                ready = [stage for stage in waiting if done.issuperset(stage.inputs)]
-                for stage in ready[: jobs - len(running)]:
-                    waiting.remove(stage)
-                    process = self._start(stage)
-                    running[process.pipe] = process
-                for pipe in wait(list(running)):
-                    self._hear(running, pipe, done)
+            with self.interrupts.noted():
+                while self.running or (waiting and not self.interrupts.asked):
+                    self._start_next(waiting, jobs)
+                    self._listen()
         finally:
-            for process in running.values():
+            for process in self.running.values():
                 process.kill()
+        if waiting or self.stopped:
+            stopped = [f"\n  stages.{name}: {how}" for name, how in self.stopped.items()]
+            raise Interrupted("stopped on request" + "".join(stopped), where=str(self.directory.path), fix=GOES_ON)
+
+    def _start_next(self, waiting: list[StagePlan], jobs: int) -> None:
+        """Start what is ready, as far as there are jobs for it, unless the run is to stop."""
+        ready = [stage for stage in waiting if self.done.issuperset(stage.inputs)]
+        for stage in ready[: jobs - len(self.running)]:
+            if self.interrupts.asked:
+                return
+            waiting.remove(stage)
+            process = self._start(stage)
+            self.running[process.pipe] = process
+
+    def _listen(self) -> None:
+        """Wait until a stage says something or a signal comes, and act on it."""
+        for heard in wait([*self.running, self.interrupts.wakes]):
+            if heard == self.interrupts.wakes:
+                self.interrupts.drain()
+            else:
+                self._hear(heard)
+        if self.interrupts.asked and not self.is_stopping:
+            self.is_stopping = True
+            self._stop_all()
+
+    def _stop_all(self) -> None:
+        """Let the stages at work save and end; those that have nothing to save end now."""
+        for pipe, process in list(self.running.items()):
+            if process.has_spoken and self.plan.stage(process.stage).kind != "import":
+                process.stop()
+                text = "stops when its step is done and saved; a second Ctrl-C or SIGTERM stops it at once"
+                self.listener(StageNote(stage=process.stage, text=text))
+            else:
+                del self.running[pipe]
+                process.kill()
+                self.stopped[process.stage] = "stopped with nothing to save yet"
 
     def _skip(self, unchanged: Sequence[StagePlan]) -> set[str]:
         for stage in unchanged:
@@ -235,31 +253,36 @@ class _Pipeline:
 
     def _start(self, stage: StagePlan) -> StageProcess:
         folder = self.directory.stage(stage.id).path
-        self._begin(stage)
+        self._begin(stage, resume=True)
         self.listener(StageStarted(stage=stage.id))
         self.observers.stage_start(folder=folder, stage=stage.id)
         return StageProcess(
             stage.id,
             run_in_process,
             arguments_of(self.plan, stage, self.directory.path),
+            environment=os.environ,
             threads=stage.stage.threads,
             log=folder / "output.log",
             lock=self.directory.lock,
         )
 
-    def _hear(self, running: dict[Any, StageProcess], pipe: Any, done: set[str]) -> None:
-        process = running[pipe]
+    def _hear(self, pipe: Any) -> None:
+        process = self.running[pipe]
         try:
             heard = process.receive()
-        except BaseException:
-            del running[pipe]
+        except BaseException as error:
+            del self.running[pipe]
             process.kill()
-            raise
+            if not isinstance(error, Interrupted):
+                raise
+            self.stopped[process.stage] = error.what
+            self.interrupts.request()  # a signal that went to every process may reach this one last
+            return
         if isinstance(heard, Finished):
-            del running[pipe]
+            del self.running[pipe]
             process.kill()
             self._seal(process.stage, heard)
-            done.add(process.stage)
+            self.done.add(process.stage)
             return
         if isinstance(heard, StepDone):
             self.observers.step_end(stage=heard.stage, step=heard.step, report=Step(metrics=heard.metrics))

@@ -1,11 +1,11 @@
 """Stage processes: each stage runs in a process of its own, forked from a server that has imported the heavy
 libraries but run no kernel (two cores give twice the work that way, against 1.4 times as threads).
 
-The parent listens to a child over one pipe: the child sends events and, last, its result or its error,
-as JSON; the parent sends nothing. A child that reads the end of the pipe knows that its parent is
-gone and ends itself and all it started; it holds the run's lock until then, so that no second run
-meets a survivor of the first.
-Ctrl-C is the parent's alone to obey. What a child prints goes to a log beside its stage.
+Parent and child share one pipe. The child sends events and, last, its result or its error, as JSON;
+the parent sends one word, to stop. A child that reads the end of the pipe knows that its parent is gone
+and ends itself and all it started; it holds the run's lock until then, so that no second run meets a
+survivor of the first. Ctrl-C is the parent's alone to obey; SIGTERM, which often goes to every process
+of a job at once, asks a child to stop, too. What a child prints goes to a log beside its stage.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ import faulthandler
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -34,18 +32,24 @@ from typing import Any
 from r1core import errors
 from r1core.errors import R1Error, SetupError
 from r1core.events import Event, from_json, to_json
+from r1core.store.kills import STAGE
 
-Work = Callable[[Callable[[Event], None], Mapping[str, Any]], dict[str, float]]
-"""`work(emit, arguments) -> metrics`, importable by name."""
+STOP = b"stop"
+OBEYED = {signal.SIGINT, signal.SIGTERM}
+"""The signals that are the parent's to obey: the server ignores them, whoever they were sent to."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A stage process's last word when all went well."""
+    """A stage process's last word when all went well; seconds count every process that the stage took."""
 
     metrics: Mapping[str, float]
     wall_s: float
     cpu_s: float
+
+
+Work = Callable[[Callable[[Event], None], Callable[[], bool], Mapping[str, Any]], Finished]
+"""`work(emit, stopping, arguments)`, importable by name; `stopping()` says whether it was asked to stop."""
 
 
 class BrokenStageError(Exception):
@@ -57,8 +61,8 @@ def prepare(preload: Iterable[str]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads collapse when cores are shared
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *preload])
-    resource_tracker.ensure_running()  # unblocks SIGINT when it starts, so it goes first
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server and its children inherit it
+    resource_tracker.ensure_running()  # unblocks signals when it starts, so it goes first
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, OBEYED)  # the server and its children inherit it
     try:
         forkserver.ensure_running()
     finally:
@@ -66,17 +70,33 @@ def prepare(preload: Iterable[str]) -> None:
 
 
 class StageProcess:
-    """One stage at work. `log` takes what it prints; `lock` is a descriptor that it holds as long as it lives."""
+    """One stage at work. `log` takes what it prints; `lock` is a descriptor that it holds as long as it lives.
+
+    `environment` replaces the server's, which is as old as the server; it travels through a pipe only.
+    """
 
     def __init__(
-        self, stage: str, work: Work, arguments: Mapping[str, Any], *, threads: int, log: Path, lock: int
+        self,
+        stage: str,
+        work: Work,
+        arguments: Mapping[str, Any],
+        *,
+        environment: Mapping[str, str],
+        threads: int,
+        log: Path,
+        lock: int,
     ) -> None:
         self.stage = stage
+        self.has_spoken = False
+        """Whether it has sent anything: before that it has not begun its work."""
         self._log = log
+        own = {**environment, STAGE: stage, "OMP_NUM_THREADS": str(threads)}
         context = multiprocessing.get_context("forkserver")
         self.pipe, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=_main, args=(theirs, work, dict(arguments), threads, str(log), _Held(lock)), name=f"r1-{stage}"
+            target=_main,
+            args=(theirs, work, dict(arguments), own, threads, str(log), _Held(lock)),
+            name=f"r1-{stage}",
         )
         with _main_module_hidden():
             self._process.start()
@@ -95,12 +115,18 @@ class StageProcess:
         except (EOFError, OSError):
             self._process.join()
             raise self._vanished() from None
+        self.has_spoken = True
         if "event" in message:
             return from_json(message)
         self._process.join()
         if "finished" in message:
             return Finished(**message["finished"])
         raise _revived(message)
+
+    def stop(self) -> None:
+        """Ask it to save at its next chance and to end; its last word is then `Interrupted`, or it had finished."""
+        with contextlib.suppress(OSError):  # it has ended: `receive` tells how
+            self.pipe.send_bytes(STOP)
 
     def kill(self) -> None:
         """End it at once, with all that it started."""
@@ -150,12 +176,33 @@ def _main_module_hidden() -> Iterator[None]:
 # --- in the child ----------------------------------------------------------------------------
 
 
-def _main(pipe: Connection, work: Work, arguments: Mapping[str, Any], threads: int, log: str, lock: _Held) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _Request:
+    """Whether the process was asked to stop. A plain flag: a signal handler must not wait for a lock."""
+
+    made = False
+
+    def make(self, *signal_and_frame: object) -> None:
+        self.made = True
+
+
+def _main(
+    pipe: Connection,
+    work: Work,
+    arguments: Mapping[str, Any],
+    environment: Mapping[str, str],
+    threads: int,
+    log: str,
+    lock: _Held,
+) -> None:
     os.setpgid(0, 0)  # whatever it starts can be ended with it
+    os.environ.clear()
+    os.environ.update(environment)
     _print_into(Path(log))
-    threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    request = _Request()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, request.make)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_obey, args=(pipe, request), daemon=True).start()
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
     sending = threading.Lock()
@@ -165,22 +212,19 @@ def _main(pipe: Connection, work: Work, arguments: Mapping[str, Any], threads: i
         with sending:
             pipe.send_bytes(data)
 
-    send(_outcome(work, lambda event: send(to_json(event)), arguments))
+    send(_outcome(work, lambda event: send(to_json(event)), lambda: request.made, arguments))
 
 
-def _outcome(work: Work, emit: Callable[[Event], None], arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _outcome(
+    work: Work, emit: Callable[[Event], None], stopping: Callable[[], bool], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
     """The last message: what `work` returned, or what it raised."""
-    begun = time.monotonic()
     try:
-        metrics = work(emit, arguments)
+        return {"finished": asdict(work(emit, stopping, arguments))}
     except R1Error as error:
         return {"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
     except BaseException:
         return {"traceback": traceback.format_exc()}
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in used)
-    wall_s = time.monotonic() - begun
-    return {"finished": {"metrics": metrics, "wall_s": round(wall_s, 3), "cpu_s": round(cpu_s, 3)}}
 
 
 def _print_into(log: Path) -> None:
@@ -191,9 +235,12 @@ def _print_into(log: Path) -> None:
     faulthandler.enable()
 
 
-def _die_with_parent(pipe: Connection) -> None:
+def _obey(pipe: Connection, request: _Request) -> None:
+    """Listen to the parent: a message is its wish to stop, the end of the pipe is its own end."""
     try:
-        pipe.recv_bytes()
+        while True:
+            pipe.recv_bytes()
+            request.make()
     except (EOFError, OSError):
         os.killpg(0, signal.SIGKILL)
 

@@ -1,7 +1,7 @@
 """The command line `r1`: the one place where errors become messages and exit codes.
 
 An expected failure (`R1Error`) is its message on stderr and its own exit code, never a traceback; a
-usage error is 2, an interruption 130; anything else is a bug and shows its traceback. Importing
+usage error is 2, being stopped at once 130; anything else is a bug and shows its traceback. Importing
 this module costs click and nothing more, so that `r1 --help` answers at once.
 """
 
@@ -36,8 +36,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except R1Error as error:
         click.echo(untrusted(str(error)), err=True)
         return error.exit_code
-    except click.Abort:
-        click.echo("interrupted", err=True)
+    except click.Abort as abort:  # how click passes on a KeyboardInterrupt
+        click.echo(str(abort.__cause__ or "") or "interrupted", err=True)
         return INTERRUPTED
     except click.UsageError as error:
         error.show()

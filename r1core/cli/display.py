@@ -22,7 +22,7 @@ from rich.text import Text
 
 from r1core.cli.progress import MARKS, Progress, StageProgress, duration, number, sparkline
 from r1core.cli.results import tables, talk_to
-from r1core.events import Event, RunFinished, RunStarted, SampleShown, StageFinished, StageNote, StepDone
+from r1core.events import Event, RunFinished, RunStarted, SampleShown, StageFinished, StageNote, StageStarted, StepDone
 from r1core.untrusted import untrusted
 
 FRAME_S = 0.1
@@ -50,11 +50,14 @@ class LiveDisplay:
 
     def __call__(self, event: Event) -> None:
         """Paint what changed."""
+        resuming = self._progress.resuming(event)
         self._progress.note(event)
         if isinstance(event, RunStarted):
             self._say(f"run {event.folder}", "bold")
         elif isinstance(event, StageNote):
             self._say(f"{event.stage}: {event.text}" if event.stage else event.text, "yellow")
+        elif isinstance(event, StageStarted):
+            self._say(f"{event.stage}: {resuming}" if resuming else "", "dim")
         elif isinstance(event, StageFinished):
             self._console.print(_finished(self._progress.stage(event.stage), event.wall_s))
         elif isinstance(event, RunFinished):

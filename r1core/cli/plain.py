@@ -38,6 +38,7 @@ class PlainDisplay:
 
     def __call__(self, event: Event) -> None:
         """Write what is worth a line."""
+        resuming = self._progress.resuming(event)
         self._progress.note(event)
         if isinstance(event, RunStarted):
             self._start(event)
@@ -49,6 +50,8 @@ class PlainDisplay:
             self._note(event)
         else:
             self._stage(event)
+            if resuming:
+                self._about(self._progress.stage(event.stage), resuming)
 
     def _start(self, event: RunStarted) -> None:
         unchanged = sum(row.status == "unchanged" for row in event.rows)
@@ -64,9 +67,8 @@ class PlainDisplay:
             if stage.sample is not None:
                 self._line(f"      {_one_line(stage.sample.question, 60)} -> {_one_line(stage.sample.text, 90)}")
         elif event.stage not in self._said_s:
-            resumed = f", goes on after step {event.done}" if event.done else ""
             why = f", {stage.row.status}" if stage.row.status not in ("", "new") else ""
-            self._about(stage, f"starts ({' '.join(filter(None, stage.row[1:3]))}{why}{resumed})")
+            self._about(stage, f"starts ({' '.join(filter(None, stage.row[1:3]))}{why})")
             self._said_s[event.stage] = time.monotonic()
 
     def _note(self, event: StageNote) -> None:

@@ -103,6 +103,13 @@ class Progress:
         elif isinstance(event, StageSkipped):
             self.stage(event.stage).state = "skipped"
 
+    def resuming(self, event: Event) -> str:
+        """What an event that is not noted yet tells of work done by an earlier process; empty when it tells nothing."""
+        if not isinstance(event, StageStarted) or event.done <= self.stage(event.stage).step:
+            return ""
+        of = f" of {event.total_steps}" if event.total_steps is not None else ""
+        return f"resuming at step {event.done}{of}"
+
     def stage(self, name: str) -> StageProgress:
         """The stage of this name; one that the plan did not list is added at the end."""
         row = StageRow(name, "", "", "new")

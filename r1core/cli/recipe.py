@@ -4,8 +4,9 @@
     r1 recipe recipes/deepseek_r1.yaml --profile paper --dry-run
     r1 recipe recipes/deepseek_r1.yaml --set stages.r1_zero.train.steps=20 --from r1_zero
 
-The same command goes on after an interruption. Everything that can be wrong with the recipe is said
-before any compute, with file, line and column.
+Ctrl-C or SIGTERM finishes the steps at work, saves and exits 75; a second one exits at once with 130.
+The same command goes on. Everything that can be wrong with the recipe is said before any compute,
+with file, line and column.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def _denied(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     "--set", "sets", metavar="PATH=VALUE", multiple=True, help="Override one key, such as seed=1. Repeatable."
 )
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="D", help="Where the run lives: runs/<name>.")
-@click.option("--from", "from_stage", metavar="S", help="Run this stage and its dependents again.")
+@click.option(
+    "--from", "from_stages", metavar="S", multiple=True, help="Run this stage and its dependents again. Repeatable."
+)
 @click.option("--until", "until_stage", metavar="S", help="Run this stage and what it depends on, no more.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Stages at work side by side: one a core.")
 @click.option("--locked", is_flag=True, help="Refuse plugins other than those of the run's plugins.lock.")
@@ -46,7 +49,7 @@ def command(
     profile: str | None,
     sets: tuple[str, ...],
     run_dir: Path | None,
-    from_stage: str | None,
+    from_stages: tuple[str, ...],
     until_stage: str | None,
     jobs: int | None,
     locked: bool,
@@ -65,7 +68,7 @@ def command(
         click.echo(untrusted(warning), err=True)
     plan = make_plan(resolve(find_recipe(file), profile, sets), host)
     folder = run_dir or Path("runs") / plan.name
-    chosen = [plan.stage(stage).id for stage in (from_stage, until_stage) if stage is not None]
+    chosen = [plan.stage(stage).id for stage in (*from_stages, until_stage) if stage is not None]
     if locked:
         check_locked(plan, folder / "plugins.lock")
     click.echo(untrusted(profile_line(plan)))
@@ -77,4 +80,4 @@ def command(
     from r1core.pipeline import run_plan
 
     with choose_display() as display:
-        run_plan(plan, host, folder, from_stage=from_stage, until_stage=until_stage, jobs=jobs, listener=display)
+        run_plan(plan, host, folder, from_stage=from_stages, until_stage=until_stage, jobs=jobs, listener=display)

@@ -156,3 +156,29 @@ def test_a_terminal_gets_the_live_display_unless_told_otherwise(monkeypatch: pyt
     assert isinstance(choose_display(), LiveDisplay)
     monkeypatch.setenv("CI", "1")
     assert isinstance(choose_display(), PlainDisplay)
+
+
+@pytest.mark.parametrize("kind", ["plain", "live"])
+def test_a_stage_that_goes_on_says_from_where_once(kind: str) -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream) if kind == "plain" else LiveDisplay(Console(file=stream, force_terminal=True))
+    with display:
+        display(RunStarted(folder="x", rows=(StageRow("zero", "train", "rl", "unfinished"),)))
+        display(StageStarted(stage="zero"))
+        display(StageStarted(stage="zero", total_steps=40, done=12))
+        display(StepDone(stage="zero", step=13, total=40))
+        display(StageStarted(stage="zero", total_steps=60, done=13))  # it was extended
+    assert stream.getvalue().count("zero: resuming at step 12 of 40") == 1
+    assert stream.getvalue().count("resuming") == 1
+
+
+@pytest.mark.parametrize("kind", ["plain", "live"])
+def test_a_stage_that_starts_at_its_beginning_does_not_resume(kind: str) -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream) if kind == "plain" else LiveDisplay(Console(file=stream, force_terminal=True))
+    with display:
+        display(StageStarted(stage="zero"))
+        display(StageStarted(stage="zero", total_steps=40))
+        display(StepDone(stage="zero", step=1, total=40))
+        display(StageStarted(stage="zero", total_steps=60, done=1))
+    assert "resuming" not in stream.getvalue()

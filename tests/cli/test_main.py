@@ -27,6 +27,8 @@ def fail(how):
         raise ZeroDivisionError("a bug")
     if how == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
+    if how == "stop":
+        raise KeyboardInterrupt("stopped at once")
     if how == "exit":
         click.get_current_context().exit(7)
     if how == "accents":
@@ -139,9 +141,11 @@ def test_a_bug_shows_its_traceback(install, r1) -> None:
 
 
 def test_an_interruption_is_130(install, r1) -> None:
-    done = r1("fail", "interrupt", path=install("failing", FAILING, {"command-fail": "failing"}))
-    assert done.returncode == 130
-    assert "Traceback" not in done.stderr
+    site = install("failing", FAILING, {"command-fail": "failing"})
+    for how, said in (("interrupt", "interrupted"), ("stop", "stopped at once")):
+        done = r1("fail", how, path=site)
+        assert done.returncode == 130
+        assert done.stderr.strip() == said
 
 
 def test_a_terminal_without_utf8_shows_question_marks(install, r1) -> None:

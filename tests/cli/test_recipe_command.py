@@ -176,11 +176,11 @@ def test_a_run_gets_what_was_asked_for_and_is_shown(file: Path, monkeypatch: pyt
         listener(RunFinished(folder=str(run_dir), rows=({"model": "base", "metrics": {"pass@1": 0.5}},), wall_s=1.0))
 
     monkeypatch.setattr("r1core.pipeline.run_plan", run_plan)
-    arguments = ["--run-dir", "there", "--from", "zero", "--until", "final", "--jobs", "3"]
+    arguments = ["--run-dir", "there", "--from", "zero", "--from", "final", "--until", "final", "--jobs", "3"]
     result = CliRunner().invoke(command, [str(file), *arguments])
     assert result.exit_code == 0, result.exception
     assert asked == {
-        "from_stage": "zero",
+        "from_stage": ("zero", "final"),
         "until_stage": "final",
         "jobs": 3,
         "run_dir": Path("there"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import toy_paced
 import toy_stages
 from toy_runs import LINE, STAGES, contents, copied, go, planned, ran, without_times, written
 
@@ -76,6 +77,21 @@ def test_the_stage_with_the_longest_chain_of_dependents_goes_first(tmp_path: Pat
     plan = planned(tmp_path, stages)
     assert [stage.id for stage in by_chain(plan.stages)] == ["long", "short", "next", "lone", "end", "last"]
     assert go(tmp_path, stages, jobs=1).order(StageStarted) == ["long", "short", "next", "lone", "end", "last"]
+
+
+def test_stages_see_the_environment_of_the_run_they_belong_to_and_their_own_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes of a second run are forked from the server of the first."""
+    paced = f"train: {{use: '{toy_paced.HERE}:Paced', where: {tmp_path}}}, model: {{scratch: {{skill: 0}}}}"
+    stages = f"  one: {{{paced}, data: {{use: Numbers}}}}\n"
+    for value in ("first", "second"):
+        monkeypatch.setenv("R1_TOY", value)
+        go(tmp_path, stages, from_stage="one")
+        file = max(tmp_path.glob("*.0"), key=lambda path: path.stat().st_mtime_ns)
+        assert {f"R1_TOY={value}", "R1_STAGE=one", "OMP_NUM_THREADS=1"} <= set(file.read_text().splitlines())
+    found = b"".join(contents(tmp_path / "run").values())
+    assert b"R1_TOY" not in found, "the environment holds secrets, and is written nowhere"
 
 
 # --- what is run again -----------------------------------------------------------------------------

@@ -1,27 +1,39 @@
-"""What a run does when something goes wrong: a stage, its process, the parent, or a person at the keyboard.
-
-Runs that are killed or interrupted are `r1 recipe` itself, in a process group of its own.
-"""
+"""What a run does when something goes wrong in a stage or its process, and what gates refuse."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toy_runs import contents, go, without_times, written
+from toy_runs import go
 
 from r1core.errors import NumericsError, R1Error, RecipeError, RefusedError, SetupError
 from r1core.events import RunStarted, StageFinished, StageStarted
 from r1core.processes import BrokenStageError
 
 PATIENCE_S = 30.0
-R1 = "from r1core.cli import main; main()"
+
+
+def pids(place: Path) -> list[int]:
+    """The processes of stages that hang, and those that they started."""
+    return [int(pid) for file in place.glob("*.pids") for pid in file.read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def assert_none_alive(found: list[int]) -> None:
+    assert len(found) >= 2, "the stage that hangs has told its process and its child"
+    until = time.monotonic() + PATIENCE_S
+    while any(map(alive, found)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [pid for pid in found if alive(pid)] == []
 
 
 def trouble(then: str, where: Path | str = "") -> str:
@@ -152,168 +164,3 @@ def test_a_gate_on_the_evaluation_leaves_the_table(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="base/score"):
         go(tmp_path, stages)
     assert (tmp_path / "run" / "results.json").is_file()
-
-
-# --- real processes ----------------------------------------------------------------------------------
-
-
-def pids(place: Path) -> list[int]:
-    """The processes of stages that hang, and those that they started."""
-    return [int(pid) for file in place.glob("*.pids") for pid in file.read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def assert_none_alive(found: list[int]) -> None:
-    assert len(found) >= 2, "the stage that hangs has told its process and its child"
-    until = time.monotonic() + PATIENCE_S
-    while any(map(alive, found)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert [pid for pid in found if alive(pid)] == []
-
-
-class Command:
-    """`r1 recipe` on a pipeline whose second stage hangs until the folder `place` holds a file `open`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.place = folder, folder / "place"
-        self.place.mkdir()
-        self.file = written(folder, trouble("hang", self.place) + "  after: {train: Climb, model: bad}\n")
-        self.arguments = [sys.executable, "-c", R1, "recipe", str(self.file), "--run-dir", str(folder / "run")]
-
-    def start(self) -> None:
-        with (self.folder / "out.txt").open("w") as out, (self.folder / "err.txt").open("w") as err:
-            self.process = subprocess.Popen(
-                self.arguments,
-                cwd=self.folder,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
-
-    def hangs(self) -> list[int]:
-        """Wait for the second stage to hang; the processes that are in it."""
-        until = time.monotonic() + PATIENCE_S
-        while len(pids(self.place)) < 2:
-            assert self.process.poll() is None, (self.folder / "err.txt").read_text()
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        return pids(self.place)
-
-    def ended(self) -> tuple[int, str, str]:
-        code = self.process.wait(PATIENCE_S)
-        return code, (self.folder / "out.txt").read_text(), (self.folder / "err.txt").read_text()
-
-    def again(self) -> tuple[int, str, str]:
-        (self.place / "open").touch()
-        self.start()
-        return self.ended()
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> Iterator[Command]:
-    made = Command(tmp_path)
-    made.start()
-    yield made
-    made.process.kill()
-    made.process.wait()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """The same run, never stopped."""
-    made = Command(tmp_path_factory.mktemp("undisturbed"))
-    code, _, err = made.again()
-    assert code == 0, err
-    return made
-
-
-def results(of: Command) -> dict[str, bytes]:
-    """What the run made, less what says when and where."""
-    files = without_times(of.folder / "run" / "stages")
-    return {name: data for name, data in files.items() if "/model/" in name or name.endswith("metrics.jsonl")}
-
-
-@pytest.mark.parametrize("whom", ["parent", "group"])
-def test_ctrl_c_ends_the_run_with_75_and_the_same_command_goes_on_to_the_same_end(
-    command: Command, undisturbed: Command, whom: str
-) -> None:
-    found = command.hangs()
-    (os.kill if whom == "parent" else os.killpg)(command.process.pid, signal.SIGINT)
-    code, out, err = command.ended()
-    assert (code, "Traceback" in err) == (75, False), err
-    assert "the same command goes on" in err
-    assert "base: done" in out
-    assert_none_alive(found)
-    code, out, err = command.again()
-    assert code == 0, err
-    assert "base: unchanged" in out
-    assert results(command) == results(undisturbed)
-
-
-def test_when_the_parent_is_killed_every_process_of_the_run_ends_and_the_next_run_goes_on(
-    command: Command, undisturbed: Command
-) -> None:
-    found = command.hangs()
-    command.process.kill()
-    command.process.wait()
-    code, out, err = command.again()  # at once: the lock is only free when no process of the first run is left
-    assert_none_alive(found)
-    assert code == 0, err
-    assert "base: unchanged" in out
-    assert results(command) == results(undisturbed)
-
-
-def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(command: Command) -> None:
-    command.hangs()
-    before = contents(command.folder / "run")
-    second = subprocess.run(command.arguments, cwd=command.folder, capture_output=True, text=True, check=False)
-    assert second.returncode == 3
-    assert f"in use by process {command.process.pid}" in second.stderr
-    assert contents(command.folder / "run") == before
-
-
-@pytest.mark.parametrize("terminal", [False, True])
-def test_what_a_model_writes_is_shown_as_text(tmp_path: Path, terminal: bool) -> None:
-    """The toy's wrong answers are markup and an escape sequence; a terminal gets the live display."""
-    stages = "  base: {train: {use: Climb}, model: {scratch: {skill: -1}}, data: {use: Numbers}}\n"
-    stages += "  traces: {sample: {prompts: 40, chunk: 1}, model: base, problems: Numbers, rewards: [Exact]}\n"
-    command = [sys.executable, "-c", R1, "recipe", str(written(tmp_path, stages)), "--run-dir", str(tmp_path / "run")]
-    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
-    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TERM": "xterm", "COLUMNS": "100"}
-    ours, theirs = os.openpty() if terminal else os.pipe()
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    shown = b"".join(iter(lambda: _read(ours), b"")).decode()
-    os.close(ours)
-    assert process.wait(PATIENCE_S) == 0, shown
-    assert "[bold]no[/bold]" in shown
-    assert "[bold]no[/bold]\x1b[31m" not in shown
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:  # a terminal whose other side has closed
-        return b""
-
-
-def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
-    recipe = written(tmp_path, "  base: BASE\n")
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import r1core\nprint('run')\n"
-        f"print(r1core.run({str(recipe)!r}, run_dir={str(tmp_path / 'run')!r}).model('base').is_dir())\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=False, env=environment, timeout=60
-    )
-    assert (done.returncode, done.stdout) == (0, "run\nTrue\n"), done.stderr

@@ -1,0 +1,85 @@
+"""What a run is refused for before any compute, and before anything is written: the machine, the half-done work
+that lies in its folder, and the sources of its problems."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from r1core.components import ProblemSource, Use
+from r1core.errors import RecipeError, SetupError
+from r1core.recipe.difference import differences
+from r1core.recipe.plan import Plan, StagePlan
+from r1core.store import RunDirectory, StageRecord
+
+
+def check_machine(stages: Sequence[StagePlan]) -> None:
+    """Raise one SetupError with everything that these stages need and this machine lacks."""
+    used = {(c.kind, c.name): c for stage in stages for c in stage.components}
+    lacking = [
+        f"{c.kind} {c.name} ({c.distribution} {c.version}): {finding}"
+        for c in (used[key] for key in sorted(used))
+        for finding in c.lacks()
+    ]
+    if any(stage.kind in ("sample", "evaluate") for stage in stages) and not importlib.util.find_spec("pyarrow"):
+        lacking.append("datasets are parquet files: pyarrow is not installed: pip install 'r1core[train]'")
+    if lacking:
+        raise SetupError("this machine lacks:\n" + "\n".join(f"  {each}" for each in lacking), fix="see: r1 doctor")
+
+
+def check_half_done(plan: Plan, folder: Path, stages: Sequence[StagePlan]) -> None:
+    """Raise one RecipeError with what changed under those of `stages` that an earlier run left half done."""
+    directory = RunDirectory(folder)
+    records = {stage.id: record for stage in stages if (record := directory.stage(stage.id).half_done())}
+    changed = [name for name, record in records.items() if record.fingerprint != plan.fingerprints[name]]
+    if not changed:
+        return
+    lines = list(dict.fromkeys(_changes(plan, directory, changed)))
+    first = [name for name in changed if not any(name in plan.dependents([other]) for other in {*changed} - {name})]
+    over = " ".join(f"--from {name}" for name in first)
+    with RunDirectory.open(folder):  # while someone else works there, that is what to say
+        raise RecipeError(
+            f"half done, and made from something else: {', '.join(changed)}\n" + "\n".join(f"  {e}" for e in lines),
+            where=str(folder),
+            fix=f"undo the change to go on, or start over with {over}: what was done is then set aside",
+        )
+
+
+def _changes(plan: Plan, directory: RunDirectory, changed: Sequence[str]) -> Iterator[str]:
+    """The differences of these stages and of what they are made from, inputs first."""
+    concerned = plan.ancestors(changed)
+    for stage in plan.stages:
+        record = _record(directory, stage.id) if stage.id in concerned else None
+        if record is None or record.fingerprint == stage.fingerprint:
+            continue
+        found = differences(record.made_from, stage.made_from)
+        yield from found or [f"stages.{stage.id}: {record.fingerprint[:12]} -> {stage.fingerprint[:12]}"]
+
+
+def _record(directory: RunDirectory, stage_id: str) -> StageRecord | None:
+    try:
+        return directory.stage(stage_id).record()
+    except SetupError:
+        return None  # it is damaged, and made again at its turn
+
+
+def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:
+    """Ask every problem source for its first problem: a missing file, a bad row, or questions where a stage learns
+    answers are said before any compute."""
+    learned = {str(use) for stage in stages for use in stage.stage.data if isinstance(use, Use)}
+    used: Mapping[str, Use] = {str(use): use for stage in stages for use in stage.stage.sources()}
+    for name, use in used.items():
+        try:
+            source: ProblemSource = plan.component("source", use, {})
+        except KeyError:  # it reads another stage's artifact, which is not there yet
+            continue
+        found = next(iter(source.problems(seed=plan.seed)), None)
+        if found is None:
+            raise RecipeError("it has no problems", where=f"source {use.use}", fix="check its options or its file")
+        if name in learned and found.completion is None:
+            raise RecipeError(
+                "it is a stage's `data`, but its problems have no completion to learn from",
+                where=f"source {use.use}",
+                fix="give it the option that brings completions, or sample a dataset from it first",
+            )
