@@ -32,9 +32,12 @@ from typing import Any
 from r1core import errors
 from r1core.errors import R1Error, SetupError
 from r1core.events import Event, from_json, to_json
+from r1core.orphans import die_with
 from r1core.store.kills import STAGE
 
 STOP = b"stop"
+SERVER_OF = "R1_SERVER_OF"
+"""In the server's environment: the process that it is to end with, though it be in the middle of an import."""
 OBEYED = {signal.SIGINT, signal.SIGTERM}
 """The signals that are the parent's to obey: the server ignores them, whoever they were sent to."""
 
@@ -63,9 +66,11 @@ def prepare(preload: Iterable[str]) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *preload])
     resource_tracker.ensure_running()  # unblocks signals when it starts, so it goes first
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, OBEYED)  # the server and its children inherit it
+    os.environ[SERVER_OF] = str(os.getpid())
     try:
         forkserver.ensure_running()
     finally:
+        del os.environ[SERVER_OF]
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -250,3 +255,9 @@ def _revived(message: Mapping[str, Any]) -> Exception:
         return BrokenStageError(message["traceback"])
     kind: type[R1Error] = getattr(errors, message["error"])
     return kind(message["what"], where=message["where"], fix=message["fix"])
+
+
+# --- in the server ---------------------------------------------------------------------------
+
+if SERVER_OF in os.environ and sys.platform == "linux":  # elsewhere it would take a thread, and it is to fork
+    die_with(int(os.environ[SERVER_OF]))
