@@ -15,21 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from r1core.api import run
+    from r1core.choices import DataRef, ModelRef, Options, Use
     from r1core.components import (
         AdvantageEstimator,
         Component,
         DataFilter,
-        DataRef,
-        ModelRef,
         Objective,
-        Options,
         Policy,
         ProblemSource,
         Reward,
         Sampler,
         TrainContext,
         Trainer,
-        Use,
     )
     from r1core.errors import R1Error
     from r1core.hookspecs import hookimpl
@@ -38,21 +35,18 @@ if TYPE_CHECKING:
 
 _HOME = {
     "r1core.api": ("run",),
+    "r1core.choices": ("DataRef", "ModelRef", "Options", "Use"),
     "r1core.components": (
         "AdvantageEstimator",
         "Component",
         "DataFilter",
-        "DataRef",
-        "ModelRef",
         "Objective",
-        "Options",
         "Policy",
         "ProblemSource",
         "Reward",
         "Sampler",
         "TrainContext",
         "Trainer",
-        "Use",
     ),
     "r1core.errors": ("R1Error",),
     "r1core.hookspecs": ("hookimpl",),

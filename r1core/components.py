@@ -19,11 +19,11 @@ import abc
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
+from r1core.choices import Options, Use
 from r1core.types import (
+    Answer,
     At,
     Floats,
     Group,
@@ -45,59 +45,9 @@ if TYPE_CHECKING:
 
     from r1core.nn import TokenView
 
+Head: TypeAlias = Literal["lm", "score"]
+"""What a policy's model ends in: next-token logits, or one number (a reward model, a critic)."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-class Options(BaseModel):
-    """The base of every `Config`: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Use(BaseModel):
-    """A component chosen by name, with its options: `name` or `{use: name, option: value}`.
-
-    Everything beside `use` is an option of the component and is checked by its `Config`.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    use: str = Field(description="the component's name: bare for built-ins, plugin/component, or ./file.py:Class")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"use": value} if isinstance(value, str) else value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Everything beside `use`."""
-        return dict(self.model_extra or {})
-
-
-class Kind:
-    """Marks a `Use` field with the kind of component it names: `Annotated[Use, Kind("advantage")]`."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-
-class Ref:
-    """Marks a string field that names a stage's artifact: an edge of the graph and part of the fingerprint.
-
-    While a recipe is planned the value is a stage id; a running component gets the artifact's folder.
-    """
-
-    def __init__(self, artifact: Literal["model", "data"]) -> None:
-        self.artifact = artifact
-
-
-UseAdvantage: TypeAlias = Annotated[Use, Kind("advantage")]
-UseObjective: TypeAlias = Annotated[Use, Kind("objective")]
-UseFilter: TypeAlias = Annotated[Use, Kind("filter")]
-UseSource: TypeAlias = Annotated[Use, Kind("source")]
-ModelRef: TypeAlias = Annotated[str, Ref("model")]
-DataRef: TypeAlias = Annotated[str, Ref("data")]
 
 
 class Component(abc.ABC):  # noqa: B024 - the kinds have the abstract methods
@@ -170,7 +120,7 @@ class Loss(Protocol):
     """A per-token loss, called by the policy inside the wrapped module's forward."""
 
     reads: frozenset[str]
-    """What it needs beside the columns: of "logprob", "entropy", "logits"."""
+    """What it needs beside the columns: of "logprob", "entropy", "logits", "score"."""
 
     def __call__(self, view: TokenView) -> torch.Tensor:
         """The loss of each counted token, (N,); the policy multiplies by `weight` and sums."""
@@ -188,8 +138,8 @@ class Policy(Component):
         `folder`, which already holds the tokenizer."""
 
     @abc.abstractmethod
-    def open(self, folder: Path, *, trainable: bool) -> Self:
-        """Load the model folder; returns itself."""
+    def open(self, folder: Path, *, trainable: bool, head: Head = "lm") -> Self:
+        """Load the model folder; returns itself. With `head` "score" a language model gets a new head of one number."""
 
     @abc.abstractmethod
     def frozen(self, folder: Path) -> Policy:
@@ -218,6 +168,10 @@ class Policy(Component):
     @abc.abstractmethod
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """The log-probability of each counted token at temperature 1: one (T,) array for each sequence."""
+
+    def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """What a score head says where each counted token is predicted: one (T,) array for each sequence."""
+        raise NotImplementedError(f"policy {self.name!r} has no score head")
 
     @abc.abstractmethod
     def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
@@ -273,6 +227,11 @@ class Reward(Component):
     @abc.abstractmethod
     def score(self, problem: Problem, response: Response) -> Score:
         """The verdict on one answer."""
+
+    def score_all(self, asked: Sequence[tuple[Problem, Response]]) -> list[Score]:
+        """The verdicts on many answers, in order. What runs in the stage (`runs = "stage"`) is asked so, and may judge
+        them together."""
+        return [self.score(problem, response) for problem, response in asked]
 
 
 class AdvantageEstimator(Component):
@@ -330,6 +289,10 @@ class TrainContext(Protocol):
         """Supervised data: the stage's `data`, in order."""
         ...
 
+    def answers(self) -> list[Answer]:
+        """Answers already written and scored: the rows of the stage's `data` that were kept, in order."""
+        ...
+
     def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:
         """The next `prompts` problems, `samples` answers each, sampled with the present weights, sorted by
         (problem, sample), scored where the stage has rewards."""
@@ -366,6 +329,8 @@ class Trainer(Component):
     """
 
     kind = "trainer"
+    head: ClassVar[Head] = "lm"
+    """What the model that it trains ends in."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of options: `{use: trainer, preset: name}`. What the recipe says on top wins."""
 

@@ -29,7 +29,8 @@ from r1core.suggest import did_you_mean
 if TYPE_CHECKING:
     import click
 
-    from r1core.components import Component, Use
+    from r1core.choices import Use
+    from r1core.components import Component
 
 __all__ = ["Loaded", "Observers", "PluginHost", "PluginRow", "core_version"]
 

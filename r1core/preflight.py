@@ -7,7 +7,8 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from r1core.components import ProblemSource, Use
+from r1core.choices import Use
+from r1core.components import ProblemSource
 from r1core.errors import RecipeError, SetupError
 from r1core.recipe.difference import differences
 from r1core.recipe.plan import Plan, StagePlan

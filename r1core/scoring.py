@@ -19,12 +19,13 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from r1core.components import Reward
-from r1core.errors import R1Error, RecipeError, RefusedError, SetupError
+from r1core.errors import RecipeError, RefusedError
 from r1core.recipe.measures import part_names
 from r1core.schedules import Window
+from r1core.scoring_here import ask_here, build_here
 from r1core.scoring_pool import Pool, WorkerReward
 from r1core.scoring_process import Question
-from r1core.scoring_worker import Outcome, Sees, build_reward, encode_question, judge
+from r1core.scoring_worker import Outcome, Sees, encode_question, seen
 from r1core.types import Group, Problem, Rollout, Score
 
 WINDOW = 256
@@ -125,7 +126,7 @@ class ScoringService:
     def __enter__(self) -> Self:
         for index, spec in enumerate(self._specs):
             if spec.runs == "stage":
-                self._resident[index] = _build_here(spec)
+                self._resident[index] = build_here(spec.name, spec.target, spec.options)
         remote = [
             WorkerReward(
                 index=index,
@@ -180,6 +181,7 @@ class ScoringService:
         return found
 
     def _ask(self, answers: Sequence[Rollout], *, step: int, total: int) -> list[dict[int, Outcome]]:
+        here = self._judge_here(answers, step=step, total=total)
         questions = []
         for number, rollout in enumerate(answers):
             applicable = [i for i, s in enumerate(self._specs) if s.applies(rollout.problem, step=step, total=total)]
@@ -187,7 +189,7 @@ class ScoringService:
                 raise _unrewarded(rollout.problem, step)
             pending = deque(i for i in applicable if i not in self._resident)
             body = encode_question(rollout.problem, rollout.response) if pending else b""
-            outcomes = {i: self._judge_here(i, rollout) for i in applicable if i in self._resident}
+            outcomes = {i: here[i][number] for i in applicable if i in self._resident}
             questions.append(Question(number=number, pending=pending, body=body, outcomes=outcomes))
         if any(question.pending for question in questions):
             if self._pool is None:
@@ -195,13 +197,15 @@ class ScoringService:
             self._pool.run(questions)
         return [dict(sorted(question.outcomes.items())) for question in questions]
 
-    def _judge_here(self, index: int, rollout: Rollout) -> Outcome:
-        try:
-            return judge(self._resident[index], self._specs[index].sees, rollout.problem, rollout.response)
-        except R1Error:
-            raise
-        except Exception as error:
-            return Outcome("answer_failure", math.nan, f"verifier_error: {type(error).__name__}")
+    def _judge_here(self, answers: Sequence[Rollout], *, step: int, total: int) -> dict[int, dict[int, Outcome]]:
+        """Reward -> answer -> outcome, for the rewards that run in this process: each is asked once for all of its."""
+        found: dict[int, dict[int, Outcome]] = {}
+        for index, reward in self._resident.items():
+            spec = self._specs[index]
+            numbers = [n for n, rollout in enumerate(answers) if spec.applies(rollout.problem, step=step, total=total)]
+            asked = [(answers[n].problem, seen(answers[n].response, spec.sees)) for n in numbers]
+            found[index] = dict(zip(numbers, ask_here(reward, asked), strict=True))
+        return found
 
     def _combine(self, outcomes: Mapping[int, Outcome]) -> Score:
         parts = {self._names[index]: self._part(index, outcome) for index, outcome in outcomes.items()}
@@ -254,16 +258,3 @@ def _unrewarded(problem: Problem, step: int) -> RecipeError:
         where="rewards",
         fix="check `for:` and `active:`; every problem needs a reward at every step",
     )
-
-
-def _build_here(spec: RewardSpec) -> Reward:
-    try:
-        return build_reward(spec.target, spec.options)
-    except R1Error:
-        raise
-    except Exception as error:
-        raise SetupError(
-            f"reward {spec.name!r} cannot be built: {type(error).__name__}: {error}",
-            where="scoring",
-            fix="run `r1 doctor`, or mend the reward",
-        ) from error

@@ -10,7 +10,6 @@ stdin is empty: it cannot reach the protocol.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.util
 import io
@@ -20,19 +19,16 @@ import numbers
 import operator
 import os
 import resource
-import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from r1core.components import Reward
+from r1core.orphans import die_with
 from r1core.types import Problem, Response, Score, Status
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _REASON_LIMIT = 500  # characters; a reason is a label or a sentence, not a log
 
 
@@ -72,11 +68,18 @@ def build_reward(target: str, options: Mapping[str, Any]) -> Reward:
 
 def judge(reward: Reward, sees: Sees, problem: Problem, response: Response) -> Outcome:
     """Ask once. What `score` raises passes through; a score that is no number is "bad_score"."""
-    if sees == "answer":
-        response = Response(
-            text="", thinking=None, answer=response.answer, tagged=response.tagged, finish=response.finish
-        )
-    score = reward.score(problem, response)
+    return outcome_of(reward.score(problem, seen(response, sees)))
+
+
+def seen(response: Response, sees: Sees) -> Response:
+    """The part of a response that a reward is shown."""
+    if sees == "response":
+        return response
+    return Response(text="", thinking=None, answer=response.answer, tagged=response.tagged, finish=response.finish)
+
+
+def outcome_of(score: Any) -> Outcome:
+    """What a reward returned, checked."""
     if not isinstance(score, Score) or score.status not in get_args(Status):
         return Outcome("answer_failure", math.nan, "bad_score")
     reason = str(score.reason)[:_REASON_LIMIT]
@@ -129,21 +132,6 @@ def _take_streams() -> tuple[io.BufferedReader, io.FileIO]:
     return requests, replies
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(1)
-
-
 def _limit_memory(mib: int | None) -> None:
     if mib is not None:
         resource.setrlimit(resource.RLIMIT_AS, (mib << 20, mib << 20))
@@ -170,7 +158,7 @@ def main() -> None:
     """Answer until stdin ends."""
     requests, replies = _take_streams()
     hello = json.loads(requests.readline())
-    _die_with(hello["parent"])
+    die_with(hello["parent"])
     _limit_memory(hello["memory_mib"])
     try:
         rewards = _build_all(hello)

@@ -147,6 +147,15 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A scored answer to a problem that lies in a dataset: text, not tokens."""
+
+    problem: Problem
+    response: Response
+    score: Score
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """A filter's decision on one rollout: filters mark, they do not delete."""
 

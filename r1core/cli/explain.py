@@ -13,8 +13,9 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
+from r1core.choices import Options, Use
 from r1core.cli.wording import field_type, value_text
-from r1core.components import CONTRACTS, Component, Options, Trainer, Use
+from r1core.components import CONTRACTS, Component, Trainer
 from r1core.errors import RecipeError
 from r1core.plugins import Loaded, PluginHost, PluginRow
 from r1core.suggest import did_you_mean

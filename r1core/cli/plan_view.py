@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from r1core.choices import Use
 from r1core.cli.arithmetic import Load, load_of, numbers_of
-from r1core.components import Reward, Use
+from r1core.components import Reward
 from r1core.recipe.loader import load_yaml
 from r1core.recipe.plan import Plan, StagePlan
 from r1core.recipe.schema import Scratch

@@ -3,11 +3,13 @@
 from r1core.nn.batch import Batch, collate, first_counted, micro_batches
 from r1core.nn.decode import Decoded, Decoder, end_token_ids
 from r1core.nn.forward import unsupported_layers
+from r1core.nn.text import ChatText, load_tokenizer
 from r1core.nn.tokens import TokenReader
 from r1core.nn.view import TokenView
 
 __all__ = [
     "Batch",
+    "ChatText",
     "Decoded",
     "Decoder",
     "TokenReader",
@@ -15,6 +17,7 @@ __all__ = [
     "collate",
     "end_token_ids",
     "first_counted",
+    "load_tokenizer",
     "micro_batches",
     "unsupported_layers",
 ]

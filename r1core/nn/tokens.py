@@ -1,4 +1,4 @@
-"""From a micro-batch to what a loss reads: log-probabilities, entropies or logits of the counted tokens.
+"""From a micro-batch to what a loss reads: log-probabilities, entropies, logits or scores of the counted tokens.
 
 Only the hidden states of counted tokens reach the LM head, and only `chunk_tokens` of them at a time, so that the
 logits in memory are bounded; when there is more than one chunk, its logits are computed again in the backward pass.
@@ -18,17 +18,22 @@ from torch.utils.checkpoint import checkpoint
 from r1core.nn.batch import Batch
 from r1core.nn.view import TokenView
 
+SCORE = "score"
+"""The attribute under which a Hugging Face sequence classification model has its head."""
+
 
 class TokenReader:
-    """Reads the counted tokens of micro-batches through `module`, a Hugging Face causal language model."""
+    """Reads the counted tokens of micro-batches through `module`, a Hugging Face causal language model, or one for
+    sequence classification, which gives scores and nothing else."""
 
     def __init__(self, module: Any, *, chunk_tokens: int = 4096) -> None:
         self.module = module
         self.chunk_tokens = chunk_tokens
-        self.plain_head = has_plain_head(module)
+        self.head = getattr(module, SCORE, None)
+        self.plain_head = self.head is not None or has_plain_head(module)
 
     def view(self, batch: Batch, reads: Collection[str]) -> TokenView:
-        """The batch as a loss sees it. `reads`: of "logprob", "entropy", "logits"."""
+        """The batch as a loss sees it. `reads`: of "logprob", "entropy", "logits"; "score" of a score head."""
         return TokenView(
             columns=batch.columns, sequence=batch.sequence, targets=batch.targets, given=self.read(batch, reads)
         )
@@ -56,6 +61,8 @@ class TokenReader:
         return states.flatten(0, 1).index_select(0, batch.predictors)
 
     def _chunk(self, states: Tensor, targets: Tensor, reads: Collection[str]) -> dict[str, Tensor]:
+        if self.head is not None:
+            return {"score": self.head(states).squeeze(-1).float()} if "score" in reads else {}
         logits = (self.module.get_output_embeddings()(states) if self.plain_head else states).float()
         given: dict[str, Tensor] = {}
         if "logprob" in reads:

@@ -24,7 +24,7 @@ class TokenView:
     targets: Tensor
     """(N,) token ids."""
     given: Mapping[str, Tensor]
-    """The differentiable tensors: "logprob" (N,), "entropy" (N,), "logits" (N, V)."""
+    """The differentiable tensors: "logprob" (N,), "entropy" (N,), "logits" (N, V), "score" (N,)."""
     recorded: dict[str, Tensor] = field(default_factory=dict)
 
     def _read(self, name: str) -> Tensor:
@@ -46,6 +46,11 @@ class TokenView:
     def logits(self) -> Tensor:
         """(N, V) logits that predict each target."""
         return self._read("logits")
+
+    @property
+    def score(self) -> Tensor:
+        """(N,) the score head's output where each target is predicted."""
+        return self._read("score")
 
     def record(self, name: str, per_token: Tensor) -> None:
         """Log the token mean (over the whole step) of an (N,) tensor under `name`."""

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from r1core.components import Kind, Ref, Use
+from r1core.choices import Kind, Ref, Use
 from r1core.schedules import Schedule
 
 Path = tuple[str | int, ...]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1core.components import AdvantageEstimator, DataFilter, ProblemSource, Use
+from r1core.choices import Use
+from r1core.components import AdvantageEstimator, DataFilter, ProblemSource
 from r1core.errors import Diagnostic
 from r1core.plugins import Loaded
 from r1core.recipe.findings import refused

@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from r1core.components import Trainer, Use
+from r1core.choices import Use
+from r1core.components import Trainer
 from r1core.errors import Diagnostic, RecipeError
 from r1core.plugins import Loaded, PluginHost
 from r1core.recipe.annotations import Path, Rewriter

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1core.components import Component, Use
+from r1core.choices import Use
+from r1core.components import Component
 from r1core.errors import RecipeError
 from r1core.plugins import Loaded, PluginHost
 from r1core.recipe.annotations import Rewriter

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from r1core.components import Use
+from r1core.choices import Use
 from r1core.recipe.schema import Scratch, Stage, StageKind
 
 ENGINES = frozenset({"policy", "threads", "gate"})

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from r1core.components import Kind, Options, Use, UseFilter, UseSource
+from r1core.choices import Kind, Options, Use, UseFilter, UseSource
 from r1core.schedules import Schedule, Window
 
 SCHEMA_VERSION = 1

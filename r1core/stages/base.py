@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from r1core.components import Component, Policy, ProblemSource, Reward, Sampler, Use
+from r1core.choices import Use
+from r1core.components import Component, Policy, ProblemSource, Reward, Sampler
 from r1core.errors import Interrupted
 from r1core.events import Event, SampleShown, StageNote, StageStarted, StepDone
 from r1core.keys import derive_key

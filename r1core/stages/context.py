@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from r1core.components import Policy, Sampler, Use
+from r1core.choices import Use
+from r1core.components import Policy, Sampler
 from r1core.errors import RefusedError
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job
 from r1core.stages.progress import REFERENCE
 from r1core.stages.sampling import sample_groups
-from r1core.store import problem_of, read_rows
+from r1core.store import answer_of, problem_of, read_rows
 from r1core.store.files import artifact
 from r1core.store.rollouts import RolloutsWriter
-from r1core.types import At, Floats, Group, Problem, Rollout, SampleRequest, TrainSequence
+from r1core.types import Answer, At, Floats, Group, Problem, Rollout, SampleRequest, TrainSequence
 
 PROBE = 4
 """Answers of each rollout batch whose log-probs the policy computes again."""
@@ -63,6 +64,11 @@ class Context:
             else:
                 found += [problem_of(row) for row in read_rows(self.job.artifacts[data]) if row["keep"]]
         return found
+
+    def answers(self) -> list[Answer]:
+        """The kept rows of the stage's datasets."""
+        stages = [data for data in self.job.stage.stage.data if isinstance(data, str)]
+        return [answer_of(row) for data in stages for row in read_rows(self.job.artifacts[data]) if row["keep"]]
 
     def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:
         """The next problems, answered with the present weights and scored."""

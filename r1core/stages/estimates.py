@@ -54,7 +54,7 @@ def interval(values_P: Floats, *, answers: int = 1) -> tuple[float, float]:
 def broken_down(
     name: str, rows_P: Sequence[Mapping[str, Any]], values_P: Floats, by: Sequence[str]
 ) -> dict[str, float]:
-    """The mean for each value of each field: `hard/domain=sort`. `rows_P` has a row of each problem."""
+    """The mean for each value of each field: `hard/task=sort`. `rows_P` has a row of each problem."""
     found: dict[str, list[float]] = defaultdict(list)
     for row, value in zip(rows_P, values_P, strict=True):
         for field in by:

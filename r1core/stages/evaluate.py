@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from r1core.components import Policy, Sampler, Use
+from r1core.choices import Use
+from r1core.components import Policy, Sampler
 from r1core.events import SampleShown, StepDone
 from r1core.recipe.schema import EvalSet, EvaluateSpec
 from r1core.scoring import ScoringService

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from r1core.components import ProblemSource, Use
+from r1core.choices import Use
+from r1core.components import ProblemSource
 from r1core.errors import RecipeError
 from r1core.schedules import Schedule
 from r1core.types import Problem

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from r1core.components import DataFilter, Policy, Sampler, Use
+from r1core.choices import Use
+from r1core.components import DataFilter, Policy, Sampler
 from r1core.errors import RecipeError, RefusedError
 from r1core.events import StepDone
 from r1core.scoring import ScoringService

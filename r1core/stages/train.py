@@ -45,9 +45,9 @@ class _Training:
         self.scoring = scoring
         self.progress = Progress(job)
         start = _start(job)
-        self.policy: Policy = job.policy().open(start, trainable=True)
-        self.progress.restore(self.policy)
         self.trainer: Trainer = job.build(stage.train, "trainer")
+        self.policy: Policy = job.policy().open(start, trainable=True, head=self.trainer.head)
+        self.progress.restore(self.policy)
         self.legs = Legs(job, done=self.progress.done)
         self.watch = Watch(job, self.progress.state.get("watch", {}))
         self.rollouts = RolloutsWriter(

@@ -7,7 +7,7 @@ from r1core.store.checkpoints import Checkpoint, Checkpoints
 from r1core.store.files import FileMark, mark_folder, read_json, write_json, write_text
 from r1core.store.ledger import Ledger
 from r1core.store.metrics import MetricsWriter, read_metrics
-from r1core.store.rows import problem_of, read_rows, rollout_row, write_rows
+from r1core.store.rows import answer_of, problem_of, read_rows, rollout_row, write_rows
 from r1core.store.run import RunDirectory
 from r1core.store.stage import StageDirectory, StageRecord, StageState
 
@@ -21,6 +21,7 @@ __all__ = [
     "StageDirectory",
     "StageRecord",
     "StageState",
+    "answer_of",
     "mark_folder",
     "problem_of",
     "read_json",

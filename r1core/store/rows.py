@@ -16,7 +16,7 @@ from typing import Any
 
 from r1core.errors import SetupError
 from r1core.store.files import finite, writing
-from r1core.types import Problem, Rollout, Score, Verdict
+from r1core.types import Answer, Problem, Response, Rollout, Score, Verdict
 
 _ROW_GROUP = 1024  # rows; part of the bytes, so fixed
 _JSON = ("messages", "reference", "meta", "parts")
@@ -69,6 +69,13 @@ def problem_of(row: Mapping[str, Any]) -> Problem:
         meta=row["meta"],
         completion=row["text"],
     )
+
+
+def answer_of(row: Mapping[str, Any]) -> Answer:
+    """The row's answer with its score."""
+    response = Response.parse(row["text"], finish=row["finish"], prefilled=row["prefilled"])
+    score = Score(value=row["score"], status=row["status"] or "infrastructure", parts=row["parts"])
+    return Answer(problem=problem_of(row), response=response, score=score)
 
 
 def write_rows(

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from pydantic import Field
 
+from r1core.choices import DataRef, Options, Use, UseAdvantage, UseFilter
 from r1core.cli.explain import command
 from r1core.cli.wording import field_type, value_text
-from r1core.components import DataRef, Options, Use, UseAdvantage, UseFilter
 from r1core.errors import RecipeError
 from r1core.schedules import Number, Schedule
 

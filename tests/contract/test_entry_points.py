@@ -18,7 +18,8 @@ import pytest
 from pydantic import BaseModel
 
 from r1core import hookspecs
-from r1core.components import CONTRACTS, Component, Options, Trainer, Use
+from r1core.choices import Options, Use
+from r1core.components import CONTRACTS, Component, Trainer
 from r1core.plugin_host.discovery import COMMAND, Provider, classify
 from r1core.plugins import PluginHost
 from r1core.recipe.annotations import Rewriter

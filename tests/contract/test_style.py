@@ -59,7 +59,7 @@ def test_a_file_opens_with_why(path: Path) -> None:
 
 
 def pickles(module: ast.Module) -> Iterator[str]:
-    """Imports of pickling libraries, and calls that unpickle: `torch.load`, `allow_pickle=True`."""
+    """Imports of pickling libraries, and calls that unpickle or may: `torch.load`, `allow_pickle=True`, `yaml.load`."""
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.partition(".")[0] in PICKLES)
@@ -67,7 +67,7 @@ def pickles(module: ast.Module) -> Iterator[str]:
             names = {alias.name for alias in node.names}
             if (node.module or "").partition(".")[0] in PICKLES or (node.module == "torch" and names & READERS):
                 yield f"from {node.module}"
-        elif isinstance(node, ast.Attribute) and ast.unparse(node) in {"torch.load", "torch.save"}:
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in {"torch.load", "torch.save", "yaml.load"}:
             yield ast.unparse(node)
         elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
             yield "allow_pickle"
@@ -85,6 +85,7 @@ def test_no_file_reads_or_writes_pickles(path: Path) -> None:
         "from pickle import loads",
         "import dill.session",
         "torch.load(f)",
+        "yaml.load(f)",
         "np.load(f, allow_pickle=True)",
     ],
 )

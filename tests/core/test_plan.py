@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from third_party import toy_host
 from toy_recipes import HEAD, STAGES, TINY, planned, write
 
-from r1core.components import Use
+from r1core.choices import Use
 from r1core.errors import RecipeError
 from r1core.plugins import PluginHost
 from r1core.recipe.fingerprint import digest

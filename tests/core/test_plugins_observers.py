@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from third_party import install, toy_host
 
-from r1core.components import Use
+from r1core.choices import Use
 from r1core.errors import RecipeError
 from r1core.plugin_host.observers import Observers
 from r1core.plugins import PluginHost

@@ -8,22 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from r1core.components import (
-    AdvantageEstimator,
-    DataFilter,
-    DataRef,
-    ModelRef,
-    Objective,
-    Options,
-    Policy,
-    ProblemSource,
-    Reward,
-    Sampler,
-    Trainer,
-    Use,
-    UseAdvantage,
-    UseFilter,
-)
+from r1core.choices import DataRef, ModelRef, Options, Use, UseAdvantage, UseFilter
+from r1core.components import AdvantageEstimator, DataFilter, Objective, Policy, ProblemSource, Reward, Sampler, Trainer
 from r1core.hookspecs import hookimpl
 from r1core.schedules import Number, Schedule
 

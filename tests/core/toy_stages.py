@@ -18,7 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from r1core.components import DataFilter, DataRef, Policy, ProblemSource, Reward, Sampler, Trainer
+from r1core.choices import DataRef
+from r1core.components import DataFilter, Policy, ProblemSource, Reward, Sampler, Trainer
 from r1core.errors import RefusedError
 from r1core.types import Group, Problem, Response, Rollout, SampleRequest, Score, Step, Tokens, Verdict
 
@@ -61,7 +62,7 @@ class Skill(Policy):
     def create(self, folder: Path, architecture: Any, *, seed: int) -> None:
         (folder / WEIGHTS).write_text(json.dumps({"skill": architecture["skill"] + (seed % 1000) * 1e-9}))
 
-    def open(self, folder: Path, *, trainable: bool) -> Skill:
+    def open(self, folder: Path, *, trainable: bool, head: str = "lm") -> Skill:
         self.skill = json.loads((folder / WEIGHTS).read_text())["skill"]
         return self
 

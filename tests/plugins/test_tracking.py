@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from r1_plugins import tracking
-from r1core.components import Use
+from r1core.choices import Use
 from r1core.plugins import Observers, PluginHost
 from r1core.types import Step
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from r1core.components import Use
+from r1core.choices import Use
 from r1core.keys import derive_key
 from r1core.types import At, Floats, Group, Problem, Response, Rollout, Score, Tokens, TrainSequence
 

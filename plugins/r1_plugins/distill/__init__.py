@@ -17,7 +17,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from r1core.batching import Supervision, imitate, weighted
-from r1core.components import ModelRef, Options, TrainContext, Trainer
+from r1core.choices import ModelRef, Options
+from r1core.components import TrainContext, Trainer
 from r1core.errors import RecipeError
 from r1core.hookspecs import hookimpl
 from r1core.schedules import LearningRate

@@ -20,17 +20,8 @@ import numpy as np
 from pydantic import Field
 
 from r1core.batching import Aggregation, weighted
-from r1core.components import (
-    DataFilter,
-    Options,
-    Policy,
-    TrainContext,
-    Trainer,
-    Use,
-    UseAdvantage,
-    UseFilter,
-    UseObjective,
-)
+from r1core.choices import Options, Use, UseAdvantage, UseFilter, UseObjective
+from r1core.components import DataFilter, Policy, TrainContext, Trainer
 from r1core.errors import RecipeError
 from r1core.hookspecs import hookimpl
 from r1core.schedules import LearningRate

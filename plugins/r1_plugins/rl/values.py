@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from r1core.components import Options, Policy, TrainContext
+from r1core.choices import Options
+from r1core.components import Policy, TrainContext
 from r1core.types import At, Floats, Group, Rollout, Tokens
 
 

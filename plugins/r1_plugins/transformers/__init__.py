@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
-from r1core.components import Loss, Policy
+from r1core.components import Head, Loss, Policy
 from r1core.errors import SetupError
 from r1core.hookspecs import hookimpl
 from r1core.types import Floats, Message, Tokens, TrainSequence
 
 if TYPE_CHECKING:
     from r1_plugins.transformers._engine import Engine
-    from r1_plugins.transformers._text import Text
+    from r1core.nn import ChatText
 
 
 NEEDS = ("torch", "transformers", "safetensors")
@@ -52,7 +52,7 @@ class TransformersPolicy(Policy):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._engine: Engine | None = None
-        self._text: Text | None = None
+        self._text: ChatText | None = None
 
     @classmethod
     def check(cls) -> list[str]:
@@ -66,14 +66,14 @@ class TransformersPolicy(Policy):
 
         create(folder, architecture, seed=seed)
 
-    def open(self, folder: Path, *, trainable: bool) -> Self:
-        """Load safetensors and the tokenizer; returns itself."""
+    def open(self, folder: Path, *, trainable: bool, head: Head = "lm") -> Self:
+        """Load safetensors and the tokenizer; returns itself. A score head that the folder lacks starts at nought."""
         from r1_plugins.transformers._engine import Engine
         from r1_plugins.transformers._folder import load
-        from r1_plugins.transformers._text import Text
+        from r1core.nn import ChatText
 
-        self._text = Text(folder)
-        module = load(folder, self.config, trainable=trainable, ends=self._text.end_ids)
+        self._text = ChatText(folder)
+        module = load(folder, self.config, trainable=trainable, head=head, text=self._text)
         self._engine = Engine(module, self.config, trainable=trainable)
         self._folder = folder
         return self
@@ -105,6 +105,10 @@ class TransformersPolicy(Policy):
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence. The first entry of a document counted from 0 is 0.0: nothing predicts it."""
         return self._opened_engine.logprobs(sequences)
+
+    def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """(T,) for each sequence: the score head's output where each counted token is predicted."""
+        return self._opened_engine.values(sequences)
 
     def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
         """One AdamW step. When the loss or the gradient is not finite nothing changes and `skipped` is 1."""
@@ -140,7 +144,7 @@ class TransformersPolicy(Policy):
         return self._engine
 
     @property
-    def _opened_text(self) -> Text:
+    def _opened_text(self) -> ChatText:
         if self._text is None:
             raise _unopened()
         return self._text

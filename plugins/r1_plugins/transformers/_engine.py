@@ -28,13 +28,20 @@ class Engine:
         self.reader = TokenReader(module)
         self.optimizer: torch.optim.Optimizer | None = None
 
-    @torch.no_grad()
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence, float64."""
+        return self._read("logprob", sequences)
+
+    def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """(T,) for each sequence, float64: the score head's output."""
+        return self._read("score", sequences)
+
+    @torch.no_grad()
+    def _read(self, what: str, sequences: Sequence[TrainSequence]) -> list[Floats]:
         results = [np.zeros(len(sequence.ids) - sequence.start) for sequence in sequences]
         for places in micro_batches(sequences, padded_tokens=self.config.micro_batch_tokens):
             batch = collate(sequences, places, device=self.module.device)
-            values = self.reader.read(batch, {"logprob"})["logprob"].double().cpu().numpy()
+            values = self.reader.read(batch, {what})[what].double().cpu().numpy()
             owners = batch.sequence.cpu().numpy()
             for row, place in enumerate(places):
                 skipped = first_counted(sequences[place]) - sequences[place].start

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
 from transformers.utils import logging
 
-from r1_plugins.transformers._text import load_tokenizer
+from r1core.components import Head
 from r1core.errors import RecipeError, SetupError
+from r1core.nn import ChatText, load_tokenizer
+from r1core.nn.tokens import SCORE
 
 if TYPE_CHECKING:
     from r1_plugins.transformers import TransformersPolicy
@@ -65,33 +67,49 @@ def _config(keys: dict[str, Any]) -> Any:
         ) from error
 
 
-def load(folder: Path, config: TransformersPolicy.Config, *, trainable: bool, ends: Sequence[int]) -> Any:
+def load(folder: Path, config: TransformersPolicy.Config, *, trainable: bool, head: Head = "lm", text: ChatText) -> Any:
     """The model on its device, in eval mode (no dropout), with all its end tokens in its generation config."""
     _require_safetensors(folder)
     half = config.dtype == "bfloat16"
-    with _no_progress_bars():
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            use_safetensors=True,
-            local_files_only=True,
-            dtype=torch.bfloat16 if half and not trainable else torch.float32,
-            output_loading_info=True,
-        )
-    module, info = loaded
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:3])
-        raise SetupError(f"weights are missing ({missing}, ...)", where=str(folder), fix="export the model again")
+    dtype = torch.bfloat16 if half and not trainable else torch.float32
+    module, missing = _loaded(folder, head, dtype)
+    if missing:
+        names = ", ".join(sorted(missing)[:3])
+        raise SetupError(f"weights are missing ({names}, ...)", where=str(folder), fix="export the model again")
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     module.to(device).eval().requires_grad_(trainable)
-    module.generation_config.eos_token_id = list(ends)
+    if head == "lm":
+        module.generation_config.eos_token_id = list(text.end_ids)
+    else:
+        module.config.pad_token_id = text.pad_id  # whoever loads the exported folder finds the last token by it
     if half and trainable:
         _autocast(module, device)
     return module
 
 
+def _loaded(folder: Path, head: Head, dtype: torch.dtype) -> tuple[Any, set[str]]:
+    """The model, and the names of weights that the folder should have and does not."""
+    kind: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
+    one_score = {} if head == "lm" else {"num_labels": 1}
+    with _no_progress_bars(), _quiet():
+        module, info = kind.from_pretrained(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=dtype,
+            output_loading_info=True,
+            **one_score,
+        )
+    missing = set(info["missing_keys"])
+    fresh = {f"{SCORE}.weight"} & missing if head == "score" else set()
+    for name in fresh:
+        torch.nn.init.zeros_(module.get_parameter(name))  # the same in every process, and no opinion to begin with
+    return module, missing - fresh
+
+
 def _autocast(module: Any, device: str) -> None:
     """Run the body and the head in bfloat16 over float32 weights, whoever calls them."""
-    for part in (module.base_model, module.get_output_embeddings()):
+    for part in filter(None, (module.base_model, module.get_output_embeddings(), getattr(module, SCORE, None))):
         part.forward = torch.autocast(device, dtype=torch.bfloat16)(part.forward)
 
 
@@ -116,6 +134,17 @@ def save(module: Any, folder: Path) -> None:
             module.save_pretrained(folder)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's advice to train what it has just initialised."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The tokenizer's side of the policy: prompts through the chat template, completions, and back to text."""
+"""A model folder's tokenizer: prompts through its chat template, completions, and back to text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-class Text:
+class ChatText:
     """The tokenizer in a model folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -36,6 +36,9 @@ class Text:
                 "the tokenizer has no end token", where=str(folder), fix="set eos_token in its tokenizer_config.json"
             )
         self.end_ids = sorted({self.tokenizer.eos_token_id, *_configured_ends(folder)})
+        self.pad_id = (
+            self.tokenizer.eos_token_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+        )
         dropped = (*self.end_ids, self.tokenizer.pad_token_id, self.tokenizer.bos_token_id)
         self._dropped = np.array([token for token in dropped if token is not None], dtype=np.int64)
 

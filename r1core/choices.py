@@ -1,0 +1,68 @@
+"""How a recipe chooses: options that are checked, components by name, references to other stages' artifacts.
+
+    class Config(Trainer.Config):
+        advantage: UseAdvantage = Field(Use(use="grpo"), description="advantage estimator")
+        teacher: ModelRef = Field(description="the stage whose model grades")
+
+The plan walks these types (recipe/annotations.py): names are looked up, references become edges.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Options(BaseModel):
+    """The base of every `Config`: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Use(BaseModel):
+    """A component chosen by name, with its options: `name` or `{use: name, option: value}`.
+
+    Everything beside `use` is an option of the component and is checked by its `Config`.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str = Field(description="the component's name: bare for built-ins, plugin/component, or ./file.py:Class")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"use": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything beside `use`."""
+        return dict(self.model_extra or {})
+
+
+class Kind:
+    """Marks a `Use` field with the kind of component it names: `Annotated[Use, Kind("advantage")]`."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+class Ref:
+    """Marks a string field that names a stage's artifact: an edge of the graph and part of the fingerprint.
+
+    While a recipe is planned the value is a stage id; a running component gets the artifact's folder.
+    """
+
+    def __init__(self, artifact: Literal["model", "data"], *, agree: tuple[str, ...] = ()) -> None:
+        self.artifact = artifact
+        self.agree = agree
+        """Options that must be those of the trainer that made the artifact: what a reward model `sees`."""
+
+
+UseAdvantage: TypeAlias = Annotated[Use, Kind("advantage")]
+UseObjective: TypeAlias = Annotated[Use, Kind("objective")]
+UseFilter: TypeAlias = Annotated[Use, Kind("filter")]
+UseSource: TypeAlias = Annotated[Use, Kind("source")]
+ModelRef: TypeAlias = Annotated[str, Ref("model")]
+DataRef: TypeAlias = Annotated[str, Ref("data")]
