@@ -1,6 +1,6 @@
 """What a finished run leaves on the screen: the table of models, the breakdowns, and whom to talk to.
 
-Metrics that break another down are named `<metric>/<field>=<value>` (`hard/domain=sorting`): each
+Metrics that break another down are named `<metric>/<field>=<value>` (`hard/task=sorting`): each
 (metric, field) is a small table of its own, and `<metric>_ci95` stands beside its metric as half
 the width of the interval.
 """

@@ -76,7 +76,7 @@ def show(rows: dict[str, dict[str, Any]]) -> None:
         print("  " + model.ljust(20) + "".join(cells))
     hard = {model: {k.partition("=")[2]: v for k, v in m.items() if k.startswith("hard/")} for model, m in rows.items()}
     for model in hard:
-        print(f"  hard by domain, {model}: " + ", ".join(f"{name} {value:.3f}" for name, value in hard[model].items()))
+        print(f"  hard by task, {model}: " + ", ".join(f"{name} {value:.3f}" for name, value in hard[model].items()))
 
 
 def promises(rows: dict[str, dict[str, Any]], run: Path) -> Iterator[tuple[str, float, str, float]]:

@@ -48,7 +48,7 @@ def run_of(folder: Path) -> Iterator[Event]:
         yield StageNote(stage=stage, text=f"note {EVIL}")
         yield StageNote(stage="", text="an observer failed")
         yield StageFinished(stage=stage, wall_s=75.0, metrics={"reward": 0.5})
-    broken_down = {**METRICS, "hard": 0.2, "hard/domain=sorting": 0.3, "hard/domain=[/x]\x1b": 0.1}
+    broken_down = {**METRICS, "hard": 0.2, "hard/task=sorting": 0.3, "hard/task=[/x]\x1b": 0.1}
     table = ({"model": "zero", "metrics": METRICS}, {"model": "student", "metrics": broken_down})
     yield RunFinished(folder=str(folder), rows=table, wall_s=444.0)
 
@@ -98,7 +98,7 @@ def test_the_run_ends_with_the_table_the_breakdown_and_whom_to_talk_to(display, 
     text = display(folder)
     assert "0.50 ±0.06" in text
     assert "24.3" in text
-    assert "hard by domain" in text
+    assert "hard by task" in text
     assert "sorting" in text
     assert "done in 7 min 24 s" in text
     assert f"talk to it: r1 chat {folder / 'stages' / 'student' / 'model'}" in text.replace("\n", "")

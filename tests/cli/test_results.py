@@ -35,9 +35,9 @@ def test_a_metric_that_a_model_lacks_is_an_empty_cell() -> None:
 
 
 def test_breakdowns_are_tables_of_their_own_for_the_models_that_have_them() -> None:
-    sliced = {"model": "r1", "metrics": {"hard": 0.2, "hard/domain=sorting": 0.4, "pass@1/operands=3": 0.5}}
+    sliced = {"model": "r1", "metrics": {"hard": 0.2, "hard/task=sorting": 0.4, "pass@1/operands=3": 0.5}}
     main, hard, operands = tables([row("base", hard=0.1), sliced])
-    assert [str(table.title) for table in (hard, operands)] == ["hard by domain", "pass@1 by operands"]
+    assert [str(table.title) for table in (hard, operands)] == ["hard by task", "pass@1 by operands"]
     assert [str(column.header) for column in main.columns] == ["model", "hard"]
     assert [str(cell) for cell in hard.columns[0].cells] == ["r1"]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from r1_plugins.playground import r1_sources
+from r1_plugins.playground import r1_rewards, r1_sources
 from r1_plugins.playground.sources import Playground, PlaygroundCorpus
 from r1_plugins.rules import Accuracy, Format, Language
 from r1core.types import Problem, Response
@@ -32,12 +32,16 @@ def content(problem: Problem) -> str:
     return match[1]
 
 
+def task(problem: Problem) -> str:
+    return str(problem.meta["task"])
+
+
 def solve(problem: Problem) -> str:
     """An independent solver that works on the text of the question."""
     text = content(problem)
-    if problem.domain == "sort":
+    if task(problem) == "sort":
         return " ".join(sorted(text.split()))
-    if problem.domain == "arith":
+    if task(problem) == "arith":
         return str(eval(text) % 10)
     values: dict[str, int] = {}
     for name, expression in (assignment.split(" = ") for assignment in text.split(" , ")):
@@ -45,16 +49,17 @@ def solve(problem: Problem) -> str:
     return str(values[problem.question.split()[-1]])
 
 
-def test_the_module_registers_both_sources() -> None:
+def test_the_module_registers_its_sources_and_rewards() -> None:
     assert [source.name for source in r1_sources()] == ["playground", "playground_corpus"]
+    assert [reward.name for reward in r1_rewards()] == ["playground_helpful", "playground_safe"]
 
 
-@pytest.mark.parametrize("domain", ["arith", "vars", "sort"])
+@pytest.mark.parametrize("name", ["arith", "vars", "sort"])
 @pytest.mark.parametrize("split", ["train", "held_out"])
-def test_the_reference_is_the_answer_to_the_question(domain: str, split: str) -> None:
-    for problem in take(60, domains=[domain], split=split, operands=(2, 6)):
+def test_the_reference_is_the_answer_to_the_question(name: str, split: str) -> None:
+    for problem in take(60, tasks=[name], split=split, operands=(2, 6)):
         assert problem.reference == solve(problem)
-        assert problem.domain == domain
+        assert (problem.domain, task(problem)) == ("reasoning", name)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -67,20 +72,11 @@ def test_a_worked_solution_earns_every_rule_reward(language: str) -> None:
 
 
 def test_worked_solutions_read_as_promised() -> None:
-    by_domain = {
-        problem.domain: problem for problem in take(30, languages=["en"], solved=True, limit=30, operands=(2, 2))
-    }
-    thinking = {domain: Response.parse(p.completion or "").thinking or "" for domain, p in by_domain.items()}
+    by_task = {task(problem): problem for problem in take(30, languages=["en"], solved=True, limit=30, operands=(2, 2))}
+    thinking = {name: Response.parse(p.completion or "").thinking or "" for name, p in by_task.items()}
     assert re.fullmatch(r"first \d [+-] \d is \d \.", thinking["arith"])
     assert re.fullmatch(r"first (\w) is \d \. then \w is \d [+-] \d is \d \.", thinking["vars"])
     assert re.fullmatch(r"smallest \w \. next \w \. next \w \.", thinking["sort"])
-
-
-def test_small_talk_is_answered_with_empty_thinking_in_its_own_language() -> None:
-    for problem in take(40, domains=["chat"], solved=True, limit=40):
-        response = Response.parse(problem.completion or "")
-        assert (response.thinking, response.answer) == ("", problem.reference)
-        assert (re.search(r"[a-z]", problem.reference) is None) == (problem.language == "zh")
 
 
 @given(seed=st.integers(0, 10**9), stream=st.integers(0, 10**9), split=st.sampled_from(["train", "held_out"]))
@@ -103,7 +99,7 @@ def test_ids_are_unique_within_and_across_streams() -> None:
         {"seed": 1},
         {"split": "held_out"},
         {"operands": (5, 6)},
-        {"domains": ["chat"]},
+        {"tasks": ["chat", "harm"]},
     )
     ids = [problem.id for each in options for problem in take(300, **each)]
     assert len(set(ids)) == len(ids)
@@ -118,8 +114,8 @@ def test_the_split_is_decided_by_content_alone(seed: int, operands: tuple[int, i
 
 
 def test_translations_of_held_out_problems_are_held_out_too() -> None:
-    held_out = {content(p) for p in take(600, split="held_out", domains=["arith"], operands=(2, 3))}
-    seen = {(content(p), p.language) for p in take(2500, domains=["arith"], operands=(2, 3))}
+    held_out = {content(p) for p in take(600, split="held_out", tasks=["arith"], operands=(2, 3))}
+    seen = {(content(p), p.language) for p in take(2500, tasks=["arith"], operands=(2, 3))}
     assert len(seen) > 900
     assert not {text for text, _ in seen} & held_out
 
@@ -130,19 +126,19 @@ def test_the_first_thousand_held_out_problems_are_distinct() -> None:
 
 
 def test_a_space_that_runs_out_repeats_instead_of_hanging() -> None:
-    questions = [p.question for p in take(60, split="held_out", domains=["arith"], operands=(2, 2))]
+    questions = [p.question for p in take(60, split="held_out", tasks=["arith"], operands=(2, 2))]
     distinct = len(set(questions))
     assert len(questions) == 60
     assert distinct < 60
     assert len(set(questions[:distinct])) == distinct
 
 
-def test_operands_set_the_size_in_every_domain() -> None:
+def test_operands_set_the_size_of_every_task() -> None:
     for problem in take(200, operands=(5, 6)):
         size = problem.meta["operands"]
-        counted = {"arith": r"\d", "vars": "=", "sort": "[a-p]"}[problem.domain]
+        counted = {"arith": r"\d", "vars": "=", "sort": "[a-p]"}[task(problem)]
         assert size in (5, 6)
-        assert len(re.findall(counted, content(problem))) == size + (problem.domain == "sort")
+        assert len(re.findall(counted, content(problem))) == size + (task(problem) == "sort")
 
 
 def test_an_opener_starts_the_worked_solution_of_the_same_problem() -> None:
@@ -155,12 +151,13 @@ def test_an_opener_starts_the_worked_solution_of_the_same_problem() -> None:
     assert starts == {"<think> first", "<think> 首先", "<think> smallest", "<think> 最小"}
 
 
-def test_domains_and_languages_are_respected_and_all_used() -> None:
-    problems = take(200, domains=["vars", "chat"], languages=["zh"])
-    assert {(problem.domain, problem.language) for problem in problems} == {("vars", "zh"), ("chat", "zh")}
-    assert {(p.domain, p.language) for p in take(200)} == set(
-        itertools.product(["arith", "vars", "sort"], ["en", "zh"])
-    )
+def test_tasks_and_languages_are_respected_and_all_used() -> None:
+    problems = take(200, tasks=["vars", "chat"], languages=["zh"])
+    assert {(p.domain, task(p), p.language) for p in problems} == {
+        ("reasoning", "vars", "zh"),
+        ("general", "chat", "zh"),
+    }
+    assert {(task(p), p.language) for p in take(200)} == set(itertools.product(["arith", "vars", "sort"], ["en", "zh"]))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +166,8 @@ def test_domains_and_languages_are_respected_and_all_used() -> None:
         ({"operands": (4, 2)}, "got [4, 2]"),
         ({"operands": (1, 2)}, "2 <= fewest"),
         ({"operands": (2, 16)}, "most < 16"),
-        ({"domains": ["sort", "chat"], "opener": True}, "leave chat out"),
+        ({"tasks": ["sort", "chat"], "opener": True}, "leave chat out of tasks"),
+        ({"tasks": ["chat", "harm"], "opener": True}, "which chat and harm lack"),
         ({"languages": []}, "at least 1 item"),
         ({"langauges": ["en"]}, "Extra inputs"),
     ],

@@ -23,9 +23,13 @@ def corpus(documents: int = 6000, seed: int = 0) -> tuple[Problem, ...]:
     return tuple(PlaygroundCorpus(PlaygroundCorpus.Config(documents=documents)).problems(seed=seed))
 
 
-def noisy(domain: str | None = None) -> list[Problem]:
+def task(document: Problem) -> str:
+    return str(document.meta["task"])
+
+
+def noisy(name: str | None = None) -> list[Problem]:
     """The last 30 % of the corpus."""
-    return [p for p in corpus()[4200:] if domain is None or p.domain == domain]
+    return [p for p in corpus()[4200:] if name is None or task(p) == name]
 
 
 def completion(document: Problem) -> str:
@@ -34,12 +38,12 @@ def completion(document: Problem) -> str:
 
 
 def worked_by_rule(document: Problem) -> str | None:
-    """The answer that the question has, from an independent solver; None for facts and small talk."""
+    """The answer that the question has, from an independent solver; None for facts and talk."""
     question = QUESTION.match(document.completion or "")
     match = CONTENT.fullmatch(question[1]) if question else None
     if match is None:
         return None
-    if document.domain == "sort":
+    if task(document) == "sort":
         return " ".join(sorted(match[1].split()))
     values: dict[str, int] = {}
     for number, part in enumerate(match[1].split(" , ")):
@@ -58,20 +62,20 @@ def test_documents_are_plain_text_with_an_end() -> None:
 
 def test_the_number_of_documents_and_the_order_of_sizes_are_as_configured() -> None:
     assert len(corpus()) == 6000
-    assert {p.meta["operands"] for p in corpus()[:2400] if p.domain == "vars"} == {2, 3}
-    assert {p.meta["operands"] for p in corpus()[2400:4200] if p.domain == "vars"} == {2, 3, 4}
+    assert {p.meta["operands"] for p in corpus()[:2400] if task(p) == "vars"} == {2, 3}
+    assert {p.meta["operands"] for p in corpus()[2400:4200] if task(p) == "vars"} == {2, 3, 4}
 
 
 def test_clean_documents_are_well_formed_and_right() -> None:
     checked = 0
     for document in corpus()[:4200]:
-        if document.domain == "facts":
+        if task(document) == "facts":
             continue
         response = Response.parse(completion(document))
         assert response.thinking is not None
         assert response.tagged
-        assert bool(response.thinking) == (document.domain != "chat")
-        if document.domain != "chat":
+        assert response.thinking or task(document) == "chat"
+        if document.domain == "reasoning":
             assert response.answer == worked_by_rule(document)
             checked += 1
     assert checked > 3000
@@ -81,8 +85,8 @@ def test_nothing_held_out_is_in_the_corpus() -> None:
     contents = set()
     for document in corpus():
         question = QUESTION.match(document.completion or "")
-        match = CONTENT.fullmatch(question[1]) if question and document.domain in ("arith", "vars", "sort") else None
-        assert (match is not None) == (document.domain in ("arith", "vars", "sort"))
+        match = CONTENT.fullmatch(question[1]) if question and task(document) in ("arith", "vars", "sort") else None
+        assert (match is not None) == (task(document) in ("arith", "vars", "sort"))
         if match is not None:
             contents.add(match[1])
     assert len(contents) > 3000
@@ -93,7 +97,7 @@ def test_every_fact_is_true() -> None:
     facts = [
         fact
         for p in corpus()
-        if p.domain == "facts"
+        if task(p) == "facts"
         for fact in re.findall(r"(\d [+-] \d) \S+ (\d)", p.completion or "")
     ]
     assert len({left for left, _ in facts}) == 100
@@ -101,11 +105,20 @@ def test_every_fact_is_true() -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "share"), [("facts", 0.12), ("arith", 0.88 * 0.34), ("vars", 0.88 * 0.32), ("sort", 0.88 * 0.26)]
+    ("name", "share"),
+    [
+        ("facts", 0.12),
+        ("arith", 0.88 * 0.34),
+        ("vars", 0.88 * 0.32),
+        ("sort", 0.88 * 0.26),
+        ("chat", 0.88 * 0.05),
+        ("harm", 0.88 * 0.03),
+    ],
 )
-def test_domains_come_in_their_shares(domain: str, share: float) -> None:
-    found = sum(p.domain == domain for p in corpus()) / 6000
-    assert found == pytest.approx(share, abs=0.025)
+def test_tasks_come_in_their_shares(name: str, share: float) -> None:
+    found = sum(task(p) == name for p in corpus()) / 6000
+    assert found == pytest.approx(share, abs=4 * (share * (1 - share) / 6000) ** 0.5)
+    assert {p.domain for p in corpus() if task(p) == name} == {"general" if name in ("chat", "harm") else "reasoning"}
 
 
 def test_most_noisy_documents_answer_directly_and_mostly_wrongly() -> None:
@@ -121,7 +134,7 @@ def test_most_noisy_documents_answer_directly_and_mostly_wrongly() -> None:
 
 
 def test_noisy_tags_come_in_their_shares() -> None:
-    texts = [p.completion or "" for p in noisy() if p.domain != "facts"]
+    texts = [p.completion or "" for p in noisy() if task(p) != "facts"]
     tags = ("<think>", "</think>", "<answer>", "</answer>")
     counts = {"plain": 0, "full": 0, "broken": 0, "untagged": 0}
     for text in texts:
@@ -142,17 +155,6 @@ def test_thinking_comes_in_the_wrong_language_and_in_both() -> None:
     total = sum(kinds.values())
     assert 0.25 < kinds["both"] / total < 0.36
     assert 0.09 < kinds["other"] / total < 0.17
-
-
-def test_a_third_of_noisy_small_talk_answers_another_question() -> None:
-    right = {(p.completion or "") for p in corpus()[:4200] if p.domain == "chat"}
-    formed = [
-        p.completion
-        for p in noisy("chat")
-        if Response.parse(completion(p)).tagged and "<|user|>" in (p.completion or "")
-    ]
-    wrong = sum(text not in right for text in formed) / len(formed)
-    assert wrong == pytest.approx(0.27, abs=0.15)
 
 
 def test_slips_are_carried_on_into_the_answer() -> None:
@@ -182,6 +184,6 @@ def test_documents_depend_on_seed_and_number_alone() -> None:
     assert len({document.id for document in first}) == 40
 
 
-def test_a_corpus_of_some_domains_has_no_others() -> None:
-    config = PlaygroundCorpus.Config(documents=300, domains=["sort", "chat"])
-    assert {p.domain for p in PlaygroundCorpus(config).problems(seed=0)} == {"sort", "chat", "facts"}
+def test_a_corpus_of_some_tasks_has_no_others() -> None:
+    config = PlaygroundCorpus.Config(documents=300, tasks=["sort", "chat"])
+    assert {task(p) for p in PlaygroundCorpus(config).problems(seed=0)} == {"sort", "chat", "facts"}

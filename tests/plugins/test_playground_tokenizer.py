@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from r1_plugins.playground.questions import phrases
 from r1_plugins.playground.sources import Playground, PlaygroundCorpus
 from r1_plugins.playground.tokenizer import TAGS
+from r1core.types import Response
 
 pytest.importorskip("transformers")
 
@@ -36,7 +38,7 @@ def documents() -> list[str]:
 
 def test_every_corpus_gets_the_same_bytes(tmp_path: Path) -> None:
     first = write(tmp_path / "teacher")
-    second = write(tmp_path / "student", documents=10, seed=3, domains=["sort"], operands=(2, 2))
+    second = write(tmp_path / "student", documents=10, seed=3, tasks=["sort"], operands=(2, 2))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
@@ -56,11 +58,19 @@ def test_documents_are_short_and_come_back_unchanged(tokenizer: Any, documents: 
 
 
 def test_every_word_is_one_token(tokenizer: Any) -> None:
-    for domains in (["arith", "vars", "sort"], ["chat"]):
-        source = Playground(Playground.Config.model_validate({"domains": domains, "solved": True, "limit": 500}))
+    for tasks in (["arith", "vars", "sort"], ["chat", "harm"]):
+        source = Playground(Playground.Config.model_validate({"tasks": tasks, "solved": True, "limit": 500}))
         for problem in islice(source.problems(seed=0), 200):
-            words = f" {problem.question} {problem.reference}".replace("10", "1 0")
+            response = Response.parse(problem.completion or "")
+            thought = f" {response.thinking}" if response.thinking else ""
+            words = f" {problem.question}{thought} {response.answer}".replace("10", "1 0")
             assert len(tokenizer(words)["input_ids"]) == len(words.split()), words
+
+
+def test_every_phrase_of_the_general_domain_is_one_token_a_word(tokenizer: Any) -> None:
+    for phrase in phrases():
+        for text in filter(None, phrase):
+            assert len(tokenizer(f" {text}")["input_ids"]) == len(text.split()), text
 
 
 def test_tags_are_one_token_each_and_survive_decoding(tokenizer: Any) -> None:

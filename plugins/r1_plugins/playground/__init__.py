@@ -1,4 +1,4 @@
-"""The tiny bilingual world: problems with checkable answers, and a corpus to make a base model from.
+"""The tiny bilingual world: problems with checkable answers, people with preferences, a corpus for a base model.
 
 Everything is generated, so the whole pipeline runs on a laptop without a download. The corpus is
 built to give a base model whose steps are sound but whose habits are poor (lazy direct answers, two
@@ -9,14 +9,21 @@ languages mixed, broken tags), because that is what reinforcement learning has t
 
 from __future__ import annotations
 
+from r1_plugins.playground.preference import PlaygroundHelpful, PlaygroundSafe
 from r1_plugins.playground.sources import Playground, PlaygroundCorpus
-from r1core.components import ProblemSource
+from r1core.components import ProblemSource, Reward
 from r1core.hookspecs import hookimpl
 
-__all__ = ["Playground", "PlaygroundCorpus", "r1_sources"]
+__all__ = ["Playground", "PlaygroundCorpus", "PlaygroundHelpful", "PlaygroundSafe", "r1_rewards", "r1_sources"]
 
 
 @hookimpl
 def r1_sources() -> list[type[ProblemSource]]:
     """`playground` and `playground_corpus`."""
     return [Playground, PlaygroundCorpus]
+
+
+@hookimpl
+def r1_rewards() -> list[type[Reward]]:
+    """`playground_helpful` and `playground_safe`."""
+    return [PlaygroundHelpful, PlaygroundSafe]

@@ -3,7 +3,8 @@
 A clean document solves its problem step by step between well-formed tags. A noisy one is mostly a
 lazy direct answer with empty thinking; what it works out may contain slips, skipped steps, bare
 symbols, the wrong language or a switch of language from word to word, and half of the tags are
-broken or missing. Clean documents come first: the circuits form on them, the habits come last.
+broken or missing. Clean documents come first: the circuits form on them, the habits come last. Talk shows
+good and bad manners in both parts.
 
 One document in eight is a table of single arithmetic facts. The hundred facts are therefore not held
 out; the problems built from them are.
@@ -15,11 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from r1_plugins.playground.chat import INTENTS
+from r1_plugins.playground.questions import TOPICS, draw_question
 from r1_plugins.playground.tasks import Arithmetic, Slip, Step, Task, draw_task, no_slip
+from r1_plugins.playground.topics import Reply
 from r1_plugins.playground.words import LANGUAGES, Language, Pick, only, other, write
+from r1_plugins.playground.world import TaskName, choose, domain_of
 
-DOMAIN_SHARES = {"arith": 0.34, "vars": 0.32, "sort": 0.26, "chat": 0.08}
+TASK_SHARES: Mapping[TaskName, float] = {"arith": 0.34, "vars": 0.32, "sort": 0.26, "chat": 0.05, "harm": 0.03}
 FACT_SHARE = 0.12
 FACTS_PER_DOCUMENT = 5
 SLIP_RATE = 0.35
@@ -59,37 +62,37 @@ class Document:
     """One text of the corpus, special tokens included, and what it is about."""
 
     text: str
-    domain: str
+    task: str
     language: Language
     operands: int
 
 
-def choose(shares: Mapping[str, float], rng: Random) -> str:
-    """One key, drawn by its share (shares need not sum to one)."""
-    return rng.choices(list(shares), weights=list(shares.values()))[0]
-
-
-def make_document(domains: tuple[str, ...], operands: tuple[int, int], habits: Habits, rng: Random) -> Document:
-    """A random document about one of `domains`, or a table of facts."""
+def make_document(tasks: tuple[TaskName, ...], operands: tuple[int, int], habits: Habits, rng: Random) -> Document:
+    """A random document about one of `tasks`, or a table of facts."""
     language = rng.choice(LANGUAGES)
     pick = _pick(choose(habits.languages, rng), language, rng)
     if rng.random() < FACT_SHARE:
-        return Document(text=f" {_facts(pick, rng)}<|end|>", domain="facts", language=language, operands=2)
-    domain = choose({domain: DOMAIN_SHARES[domain] for domain in domains}, rng)
+        return Document(text=f" {_facts(pick, rng)}<|end|>", task="facts", language=language, operands=2)
+    name = choose({name: TASK_SHARES[name] for name in tasks}, rng)
     tags = choose(habits.tags, rng)
-    if domain == "chat":
-        text = _arrange(tags, *_small_talk(language, habits, rng), rng)
-        return Document(text=text, domain=domain, language=language, operands=0)
-    task = draw_task(domain, operands, rng, held_out=False)
+    if domain_of(name) == "general":
+        text = _arrange(tags, *_talk(name, language, habits, rng), rng)
+        return Document(text=text, task=name, language=language, operands=0)
+    task = draw_task(name, operands, rng, held_out=False)
     thinking, answer = _solve(task, habits, pick, rng)
     text = _arrange(tags, write(task.question(), only(language)), thinking, answer, rng)
-    return Document(text=text, domain=domain, language=language, operands=task.operands)
+    return Document(text=text, task=name, language=language, operands=task.operands)
 
 
 def worked_solution(task: Task, language: Language) -> str:
     """A clean completion: every step, in one language, between well-formed tags."""
     steps = task.steps(no_slip)
     return tagged(write([piece for step in steps for piece in step.words], only(language)), task.conclude(steps))
+
+
+def worked_reply(reply: Reply, language: Language) -> str:
+    """A clean completion in the reply's manner."""
+    return tagged(write(reply.thinking, only(language)), write(reply.answer, only(language)))
 
 
 def tagged(thinking: str, answer: str) -> str:
@@ -112,10 +115,16 @@ def _facts(pick: Pick, rng: Random) -> str:
     return write([piece for step in steps for piece in step.words[1:]], pick)
 
 
-def _small_talk(language: Language, habits: Habits, rng: Random) -> tuple[str, str, str]:
-    intent = rng.choice(INTENTS)
-    answered = rng.choice(INTENTS) if rng.random() < habits.chat_wrong else intent
-    return intent.ask(language, rng), "", answered.answer.of(language)
+def _talk(task: str, language: Language, habits: Habits, rng: Random) -> tuple[str, str, str]:
+    """(question, thinking, answer); a hasty reply leaves out its thinking, but for what leaks in it."""
+    question = draw_question(task, rng, held_out=False)
+    mistaken = task == "chat" and rng.random() < habits.chat_wrong
+    topic = rng.choice(TOPICS[task]) if mistaken else question.topic
+    manner = choose(topic.manners, rng)
+    reply = topic.reply(manner)
+    hasty = choose(habits.styles, rng) == "direct" and manner != "leaking"
+    thinking = "" if hasty else write(reply.thinking, only(language))
+    return question.text.of(language), thinking, write(reply.answer, only(language))
 
 
 def _solve(task: Task, habits: Habits, pick: Pick, rng: Random) -> tuple[str, str]:

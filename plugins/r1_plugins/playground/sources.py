@@ -12,24 +12,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self
 from zlib import crc32
 
 from pydantic import Field, model_validator
 
-from r1_plugins.playground.chat import INTENTS
-from r1_plugins.playground.corpus import CLEAN, NOISY, make_document, tagged, worked_solution
+from r1_plugins.playground.corpus import CLEAN, NOISY, make_document, worked_reply, worked_solution
+from r1_plugins.playground.questions import draw_question
 from r1_plugins.playground.tasks import draw_task
 from r1_plugins.playground.tokenizer import save_tokenizer
 from r1_plugins.playground.words import LETTERS, Language, only, write
+from r1_plugins.playground.world import GENERAL, TaskName, choose, domain_of
 from r1core.components import ProblemSource
 from r1core.types import Problem
 
-Domain: TypeAlias = Literal["arith", "vars", "sort", "chat"]
 DISTINCT = 1000
 """How many held-out problems differ from each other."""
 TRIES = 200
-"""Draws after which a repeat is accepted: a small space (two-operand arithmetic) runs out."""
+"""Draws after which a repeat is accepted: a small space (two-operand arithmetic, talk) runs out."""
 
 
 class _Sizes(ProblemSource.Config):
@@ -49,26 +49,35 @@ class _Sizes(ProblemSource.Config):
 
 
 class Playground(ProblemSource):
-    """Problems of the tiny world: arithmetic modulo 10, variables, sorting, small talk, in English and Chinese."""
+    """Problems of the tiny world, in English and Chinese: arithmetic modulo 10, variables and sorting (the domain
+    `reasoning`), small talk and questions that nobody should answer (`general`)."""
 
     name = "playground"
 
     class Config(_Sizes):
-        domains: list[Domain] = Field(["arith", "vars", "sort"], min_length=1, description="drawn from uniformly")
+        tasks: list[TaskName] = Field(["arith", "vars", "sort"], min_length=1, description="drawn from uniformly")
         languages: list[Language] = Field(["en", "zh"], min_length=1, description="drawn from uniformly")
         split: Literal["train", "held_out"] = Field(
-            "train", description="held_out problems never occur in training, in either language (chat is in both)"
+            "train", description="held_out problems never occur in training, in either language"
         )
         opener: bool = Field(
             False, description="start each answer with the first word of a worked solution, to probe the base's steps"
         )
-        solved: bool = Field(False, description="give each problem a clean worked solution to learn from")
+        solved: bool = Field(
+            False,
+            description="give each problem a well-formed completion to learn from: a worked solution, a reply",
+        )
+        manners: Literal["mixed", "best"] = Field(
+            "mixed", description="of solved chat and harm: good and bad as in the corpus, or as people prefer"
+        )
         limit: int | None = Field(None, ge=1, description="number of problems; endless when absent")
 
         @model_validator(mode="after")
         def _opener_needs_steps(self) -> Self:
-            if self.opener and "chat" in self.domains:
-                raise ValueError("opener needs worked solutions, and chat has none: leave chat out of domains")
+            general = [task for task in self.tasks if task in GENERAL]
+            if self.opener and general:
+                named = " and ".join(general)
+                raise ValueError(f"opener needs worked solutions, which {named} lack: leave {named} out of tasks")
             return self
 
         @model_validator(mode="after")
@@ -89,45 +98,47 @@ class Playground(ProblemSource):
     def _problem(self, place: str, seen: set[str] | None) -> Problem:
         """The problem that belongs at `place`; one whose question is not in `seen`, if held out."""
         rng = Random(place)
-        domain = rng.choice(self.config.domains)
-        problem = self._draw(domain, rng)
-        if domain != "chat" and self.config.split == "held_out" and seen is not None:
+        task = rng.choice(self.config.tasks)
+        problem = self._draw(task, rng)
+        if self.config.split == "held_out" and seen is not None:
             for _ in range(TRIES):
                 if problem.question not in seen:
                     break
-                problem = self._draw(domain, rng)
+                problem = self._draw(task, rng)
             seen.add(problem.question)
         return replace(problem, id=f"{place}/{crc32(problem.question.encode()):08x}")
 
-    def _draw(self, domain: Domain, rng: Random) -> Problem:
-        """A random problem of `domain` that belongs to the split, without its id."""
+    def _draw(self, task: TaskName, rng: Random) -> Problem:
+        """A random problem of `task` that belongs to the split, without its id."""
         language = rng.choice(self.config.languages)
-        return self._small_talk(language, rng) if domain == "chat" else self._reasoning(domain, language, rng)
+        return self._general(task, language, rng) if task in GENERAL else self._reasoning(task, language, rng)
 
-    def _small_talk(self, language: Language, rng: Random) -> Problem:
-        intent = rng.choice(INTENTS)
-        answer = intent.answer.of(language)
+    def _general(self, task: TaskName, language: Language, rng: Random) -> Problem:
+        question = draw_question(task, rng, held_out=self.config.split == "held_out")
+        topic = question.topic
+        mixed = choose(topic.manners, rng)  # drawn in any case, so that manners do not change what is asked
+        reply = topic.reply(topic.best if self.config.manners == "best" else mixed)
         return Problem(
             id="",
-            messages=({"role": "user", "content": intent.ask(language, rng)},),
-            reference=answer,
-            domain="chat",
+            messages=({"role": "user", "content": question.text.of(language)},),
+            reference=topic.reference(language),
+            domain=domain_of(task),
             language=language,
-            meta={"operands": 0},
-            completion=tagged("", answer) if self.config.solved else None,
+            meta={"task": task, "intent": topic.name, "operands": 0},
+            completion=worked_reply(reply, language) if self.config.solved else None,
         )
 
-    def _reasoning(self, domain: Domain, language: Language, rng: Random) -> Problem:
-        task = draw_task(domain, self.config.operands, rng, held_out=self.config.split == "held_out")
+    def _reasoning(self, name: TaskName, language: Language, rng: Random) -> Problem:
+        task = draw_task(name, self.config.operands, rng, held_out=self.config.split == "held_out")
         question = {"role": "user", "content": write(task.question(), only(language))}
         start = {"role": "assistant", "content": f"<think> {task.opener.of(language)}"}
         return Problem(
             id="",
             messages=(question, start) if self.config.opener else (question,),
             reference=task.answer,
-            domain=domain,
+            domain=domain_of(name),
             language=language,
-            meta={"operands": task.operands},
+            meta={"task": name, "operands": task.operands},
             completion=worked_solution(task, language) if self.config.solved else None,
         )
 
@@ -141,8 +152,8 @@ class PlaygroundCorpus(ProblemSource):
         documents: int = Field(60000, ge=1, description="number of documents")
         clean_short: float = Field(0.4, ge=0, le=1, description="share of clean documents with one operand less")
         clean: float = Field(0.3, ge=0, le=1, description="share of clean documents of every size, after those")
-        domains: list[Domain] = Field(
-            ["arith", "vars", "sort", "chat"], min_length=1, description="what the documents are about"
+        tasks: list[TaskName] = Field(
+            ["arith", "vars", "sort", "chat", "harm"], min_length=1, description="what the documents are about"
         )
 
         @model_validator(mode="after")
@@ -162,12 +173,12 @@ class PlaygroundCorpus(ProblemSource):
             place = f"playground_corpus/{seed}/{self.config.seed}/{index}"
             operands = (low, max(low, high - 1)) if index < short else (low, high)
             habits = CLEAN if index < clean else NOISY
-            document = make_document(tuple(self.config.domains), operands, habits, Random(place))
+            document = make_document(tuple(self.config.tasks), operands, habits, Random(place))
             yield Problem(
                 id=f"{place}/{crc32(document.text.encode()):08x}",
-                domain=document.domain,
+                domain=domain_of(document.task),
                 language=document.language,
-                meta={"operands": document.operands},
+                meta={"task": document.task, "operands": document.operands},
                 completion=document.text,
             )
 

@@ -1,4 +1,4 @@
-"""The three reasoning domains: arithmetic modulo 10, chains of variables, sorting letters.
+"""The three reasoning tasks: arithmetic modulo 10, chains of variables, sorting letters.
 
 A task knows its question and its worked steps, both free of any language; `content` is the part
 without words, which decides what is held out (so that a question and its translation are held out
@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, TypeAlias
-from zlib import crc32
 
 from r1_plugins.playground.words import (
     COMPUTE,
@@ -32,6 +31,7 @@ from r1_plugins.playground.words import (
     Piece,
     Word,
 )
+from r1_plugins.playground.world import TaskName, is_held_out
 
 Slip: TypeAlias = Callable[[str, Sequence[str]], str]
 """(right result, possible results) -> the result that is written."""
@@ -56,7 +56,7 @@ class Step:
 class Task(abc.ABC):
     """One problem, in no language yet."""
 
-    domain: ClassVar[str]
+    name: ClassVar[TaskName]
     opener: ClassVar[Word] = FIRST
     """The word that a worked solution starts with."""
     content: str
@@ -85,8 +85,8 @@ class Task(abc.ABC):
 
     @property
     def held_out(self) -> bool:
-        """Whether it is kept from everything that a model learns from: one task in ten, by content."""
-        return crc32(self.content.encode()) % 10 == 0
+        """Whether it is kept from everything that a model learns from, in both languages."""
+        return is_held_out(self.content)
 
 
 def _apply(left: str, term: Term) -> str:
@@ -101,7 +101,7 @@ def _terms(count: int, rng: Random) -> tuple[Term, ...]:
 class Arithmetic(Task):
     """`compute 3 + 5 - 2 mod 10`; first operand 0 to 9, the others 1 to 5: one hundred facts in all."""
 
-    domain = "arith"
+    name = "arith"
 
     def __init__(self, first: int, terms: tuple[Term, ...]) -> None:
         self.first = str(first)
@@ -135,7 +135,7 @@ class Arithmetic(Task):
 class Variables(Task):
     """`let d = 2 , j = d + 1 , e = j - 5 mod 10 . find e`: each variable is made from the one before."""
 
-    domain = "vars"
+    name = "vars"
 
     def __init__(self, names: tuple[str, ...], first: int, terms: tuple[Term, ...]) -> None:
         self.names = names
@@ -170,9 +170,9 @@ class Variables(Task):
 
 
 class Sorting(Task):
-    """`sort m d b e`; one letter more than it has operands, so that sizes compare across domains."""
+    """`sort m d b e`; one letter more than it has operands, so that sizes compare across tasks."""
 
-    domain = "sort"
+    name = "sort"
     opener = SMALLEST
 
     def __init__(self, letters: tuple[str, ...]) -> None:
@@ -203,13 +203,13 @@ class Sorting(Task):
 
 
 TASKS: dict[str, type[Arithmetic] | type[Variables] | type[Sorting]] = {
-    task.domain: task for task in (Arithmetic, Variables, Sorting)
+    task.name: task for task in (Arithmetic, Variables, Sorting)
 }
 
 
-def draw_task(domain: str, operands: tuple[int, int], rng: Random, *, held_out: bool) -> Task:
-    """A random task of `domain` with at least and at most `operands`, held out or not."""
+def draw_task(name: str, operands: tuple[int, int], rng: Random, *, held_out: bool) -> Task:
+    """A random task of this name with at least and at most `operands`, held out or not."""
     while True:
-        task = TASKS[domain].draw(rng.randint(*operands), rng)
+        task = TASKS[name].draw(rng.randint(*operands), rng)
         if task.held_out == held_out:
             return task

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1_plugins.playground.chat import INTENTS
+from r1_plugins.playground.questions import phrases
 from r1_plugins.playground.words import DIGITS, LETTERS, SYMBOLS, WORDS
 
 USER, ASSISTANT, END, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
@@ -31,9 +31,7 @@ CHAT_TEMPLATE = (
 def lexicon() -> list[str]:
     """All words, digits, letters and symbols of the world, in a fixed order, each once."""
     words = [text for word in WORDS for text in word]
-    for intent in INTENTS:
-        for phrase in (*intent.en, *intent.zh, *intent.answer):
-            words += phrase.split()
+    words += [word for phrase in phrases() for text in phrase for word in text.split()]
     return list(dict.fromkeys([*SYMBOLS, *DIGITS, *LETTERS, *words]))
 
 
