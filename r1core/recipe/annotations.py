@@ -26,7 +26,7 @@ class Rewriter:
     """Turns a validated value into plain JSON data, with `use` and `ref` deciding what components and refs become."""
 
     use: Callable[[Use, str, Path], Any]
-    ref: Callable[[str, str, Path], Any]
+    ref: Callable[[str, Ref, Path], Any]
 
     def model(self, value: BaseModel, path: Path = (), *, skip: Iterable[str] = ()) -> dict[str, Any]:
         """The fields of a model under the names that a recipe writes."""
@@ -45,7 +45,7 @@ class Rewriter:
             return self.use(value, kind, path)
         ref = next((m for m in metadata if isinstance(m, Ref)), None)
         if isinstance(value, str) and ref is not None:
-            return self.ref(value, ref.artifact, path)
+            return self.ref(value, ref, path)
         if isinstance(value, Schedule):
             return self._schedule(value, path)
         if isinstance(value, BaseModel) and not value.__pydantic_decorators__.model_serializers:

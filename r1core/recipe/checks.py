@@ -11,7 +11,9 @@ from r1core.choices import Use
 from r1core.components import AdvantageEstimator, DataFilter, ProblemSource
 from r1core.errors import Diagnostic
 from r1core.plugins import Loaded
+from r1core.recipe.balance import check_balance
 from r1core.recipe.findings import refused
+from r1core.recipe.fitness import check_models
 from r1core.recipe.measures import check_measures
 from r1core.recipe.names import Draft, Reference
 from r1core.recipe.reading import missing, unread
@@ -28,8 +30,8 @@ PROVIDED = frozenset({"rewards", "components", "values"})
 def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
     """Raise one RecipeError with every finding about how the stages fit together."""
     by_id = {draft.id: draft for draft in drafts}
-    found = [f for d in drafts for f in _edges(resolved, d, by_id)]
-    own = (_inputs, _folder, _scratch, _schedules, _estimators, _filters, check_measures)
+    found = [f for d in drafts for check in (_edges, check_models) for f in check(resolved, d, by_id)]
+    own = (_inputs, _folder, _scratch, _schedules, _estimators, _filters, check_balance, check_measures)
     found += [f for d in drafts for check in own for f in check(resolved, d)]
     if not found:
         found = list(_cycle(resolved, drafts))

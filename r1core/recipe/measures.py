@@ -59,6 +59,10 @@ def _set(resolved: Resolved, draft: Draft, name: str, chosen: EvalSet) -> Iterat
     if chosen.k > chosen.samples:
         message = f"pass@{chosen.k} needs at least {chosen.k} samples, got {chosen.samples}"
         yield document.finding((*at, "k"), message)
+    parts = part_names([use.use for use in draft.stage.rewards])
+    if chosen.reward is not None and chosen.reward not in parts:
+        hint = did_you_mean(chosen.reward, parts, otherwise="rewards: ")
+        yield document.finding((*at, "reward"), f"{chosen.reward!r} is not among the stage's rewards", hint=hint)
     own = [draft.stage.model] if isinstance(draft.stage.model, str) else []
     models = [*own, *draft.stage.models]
     for i, model in enumerate(chosen.models or ()):
@@ -68,19 +72,23 @@ def _set(resolved: Resolved, draft: Draft, name: str, chosen: EvalSet) -> Iterat
 
 
 def _limits(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
-    """A gate on `eval/...`, and whatever `extend` waits for, is a metric of the stage's own evaluation."""
+    """A gate on `eval/...` is a metric of the stage's own evaluation or of its trainer's; whatever `extend` waits for
+    is one of the evaluation."""
     stage = draft.stage
     limits: list[tuple[tuple[str | int, ...], Bound]] = [
-        (("gate", i), bound) for i, bound in enumerate(stage.gate) if bound.metric.startswith(PREFIX)
+        (("gate", i), bound)
+        for i, bound in enumerate(stage.gate)
+        if bound.metric.startswith(PREFIX) and bound.metric not in draft.trainer_measures
     ]
     if stage.extend is not None and stage.evaluate is not None:
         limits.append((("extend", "until"), stage.extend.until))
     for path, bound in limits:
         if not _is_measured(stage, bound.metric):
-            message = f"the stage's `evaluate` does not measure {bound.metric!r}"
-            yield resolved.document.finding(
-                ("stages", draft.id, *path, "metric"), message, hint=_hint(stage, bound.metric)
-            )
+            at, own = ("stages", draft.id, *path, "metric"), draft.trainer_measures if path[0] == "gate" else frozenset()
+            who = f"neither `evaluate` nor the trainer measures {bound.metric!r}"
+            message = who if own else f"the stage's `evaluate` does not measure {bound.metric!r}"
+            hint = did_you_mean(bound.metric, own, otherwise="measured: ") if own else _hint(stage, bound.metric)
+            yield resolved.document.finding(at, message, hint=hint)
 
 
 def _is_measured(stage: Stage, metric: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from r1core.choices import Use
+from r1core.choices import Ref, Use
 from r1core.components import Trainer
 from r1core.errors import Diagnostic, RecipeError
 from r1core.plugins import Loaded, PluginHost
@@ -34,6 +34,8 @@ class Reference:
     stage: str
     artifact: str
     path: Path
+    agree: tuple[str, ...] = ()
+    """Options beside it that must be those of the trainer that made the artifact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class Draft:
     references: tuple[Reference, ...]
     trainer: str = ""
     trainer_reads: frozenset[str] = frozenset()
+    trainer_measures: frozenset[str] = frozenset()
 
 
 def draft_stages(resolved: Resolved, host: PluginHost) -> list[Draft]:
@@ -79,12 +82,14 @@ class _Names:
     def __init__(self, resolved: Resolved, host: PluginHost, stage: str) -> None:
         self.findings: list[Diagnostic] = []
         self._document = resolved.document
+        self._slots = resolved.slots
         self._stages = list(resolved.recipe.stages)
         self._host = host
         self._stage = stage
         self._components: dict[tuple[str, str], Loaded] = {}
         self._references: list[Reference] = []
         self._trainer_reads: frozenset[str] = frozenset()
+        self._trainer_measures: frozenset[str] = frozenset()
         self._rewriter = Rewriter(use=self._use, ref=self._ref)
 
     def draft(self, stage: Stage) -> Draft:
@@ -102,20 +107,21 @@ class _Names:
             references=tuple(self._references),
             trainer=stage.train.use if stage.train is not None else "",
             trainer_reads=self._trainer_reads,
+            trainer_measures=self._trainer_measures,
         )
 
     def _own_references(self, stage: Stage) -> None:
         """The edges that the stage's own keys draw; those of components are found on the way."""
         if isinstance(stage.model, str):
-            self._ref(stage.model, "model", ("stages", self._stage, "model"))
+            self._ref(stage.model, Ref("model"), ("stages", self._stage, "model"))
         for i, model in enumerate(stage.models):
-            self._ref(model, "model", ("stages", self._stage, "models", i))
+            self._ref(model, Ref("model"), ("stages", self._stage, "models", i))
         for i, datum in enumerate(stage.data):
             if isinstance(datum, str) and datum in self._stages:
-                self._ref(datum, "data", ("stages", self._stage, "data", i))
+                self._ref(datum, Ref("data"), ("stages", self._stage, "data", i))
 
-    def _ref(self, stage: str, artifact: str, path: Path) -> str:
-        self._references.append(Reference(stage=stage, artifact=artifact, path=path))
+    def _ref(self, stage: str, mark: Ref, path: Path) -> str:
+        self._references.append(Reference(stage=stage, artifact=mark.artifact, path=path, agree=mark.agree))
         return stage
 
     # --- components --------------------------------------------------------------------------
@@ -135,7 +141,8 @@ class _Names:
         if config is None:
             return plain
         if issubclass(loaded.cls, Trainer):
-            self._trainer_reads = loaded.cls(config).reads
+            trainer = loaded.cls(config)
+            self._trainer_reads, self._trainer_measures = trainer.reads, trainer.measures
         return {**plain, **self._rewriter.model(config, path)}
 
     def _not_found(self, error: RecipeError, name: str, path: Path) -> None:
@@ -143,9 +150,15 @@ class _Names:
         if is_word and error.what.startswith("no source"):
             stages = did_you_mean(name, [s for s in self._stages if s != self._stage])
             finding = self._document.finding(path, f"no stage and no source {name!r}", hint=stages or error.fix)
+        elif "problems" in path and error.what.startswith("no source") and (slot := self._slot_like(name)):
+            finding = self._document.finding(path, f"no problem slot and no source {name!r}", hint=slot)
         else:
             finding = _from(error, self._document, (*path, "use"))
         self.findings.append(finding)
+
+    def _slot_like(self, name: str) -> str:
+        """The problem slot that was meant, as a hint."""
+        return did_you_mean(name, self._slots)
 
     def _with_preset(self, loaded: Loaded, options: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """The options with the named preset laid under them."""

@@ -104,7 +104,7 @@ class Plan:
         """
         rewriter = Rewriter(
             use=lambda inner, _kind, _path: inner.model_dump(mode="json", by_alias=True),
-            ref=lambda stage, _artifact, _path: stage if artifacts is None else str(artifacts[stage]),
+            ref=lambda stage, _mark, _path: stage if artifacts is None else str(artifacts[stage]),
         )
         return rewriter.model(self.host.find(kind, use.use).Config.model_validate(use.options))
 

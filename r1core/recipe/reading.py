@@ -34,7 +34,9 @@ def read_keys(stage: Stage, trainer_reads: frozenset[str]) -> frozenset[str]:
         keys |= SAMPLED
     if stage.evaluate is not None:
         keys |= {"evaluate", "extend"}
-    return keys | {"data"} if isinstance(stage.model, Scratch) else keys
+    if isinstance(stage.model, Scratch):
+        keys |= {"data"}
+    return keys | {"balance"} if "data" in keys else keys
 
 
 def unread(stage: Stage, given: list[str], trainer_reads: frozenset[str]) -> list[str]:

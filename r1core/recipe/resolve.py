@@ -46,6 +46,8 @@ class Resolved:
     profile: str
     unbound: frozenset[str]
     """Model slots that nothing is bound to."""
+    slots: frozenset[str] = frozenset()
+    """Problem slots."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -66,10 +68,11 @@ def resolve(path: str | Path, profile: str | None = None, sets: Sequence[str] = 
     root = model_stages(apply_all(root, overrides, known, stages=False))
     root = _absolute(apply_all(root, overrides, known, stages=True), Path.cwd())
     unbound = unbound_models(root)
+    slots = frozenset(root.map["problems"].map) if "problems" in root.map else frozenset[str]()
     root = fill_stages(root, chosen)
     document = Document(root.without(_RECIPE_KEYS))
     recipe = _typed(document)
-    return Resolved(recipe=recipe, document=document, path=path, profile=chosen, unbound=unbound)
+    return Resolved(recipe=recipe, document=document, path=path, profile=chosen, unbound=unbound, slots=slots)
 
 
 def _load(path: Path) -> Node:

@@ -100,6 +100,11 @@ class EvalSet(Options):
     temperature: float = Field(1.0, ge=0, description="softmax temperature; 0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus")
     k: int = Field(1, ge=1, description="pass@k; the unbiased estimate from `samples` answers")
+    reward: str | None = Field(
+        None,
+        description="the reward that says what is right, by the last part of its name; the stage's first when absent",
+    )
+    at_least: float = Field(0.5, description="value of that reward from which an answer counts as right")
     by: list[str] = Field(default_factory=list, description="problem fields or meta keys to break the result down by")
     models: list[str] | None = Field(None, description="only these models; all when absent")
 
@@ -140,7 +145,20 @@ class Extend(Options):
     times: int = Field(1, ge=1, description="most extensions")
 
 
-ProblemsInput: TypeAlias = Schedule[UseSource | str]
+class Share(Options):
+    """One source of a mix."""
+
+    problems: UseSource | str = Field(description="a problem slot or a source")
+    weight: float = Field(gt=0, description="its share, relative to the others'")
+
+
+class Mix(Options):
+    """Several sources, weighed. A recipe writes `mix: {reasoning: 3, general: 1}`, slots or sources by name."""
+
+    mix: list[Share] = Field(min_length=1, description="the sources, in the order in which they are named")
+
+
+ProblemsInput: TypeAlias = Schedule[Mix | UseSource | str]
 DataInput: TypeAlias = UseSource | str
 
 
@@ -155,7 +173,11 @@ class Stage(Options):
     model: Scratch | str | None = Field(None, description="the stage whose model it starts from, or `scratch`")
     models: list[str] = Field(default_factory=list, description="the stages whose models are evaluated")
     data: list[DataInput] = Field(default_factory=list, description="datasets: stages or sources")
-    problems: ProblemsInput | None = Field(None, description="a problem slot, a source, or a schedule of them")
+    balance: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="shares in which the stages in `data` are taken; the scarcest decides how much",
+    )
+    problems: ProblemsInput | None = Field(None, description="a problem slot, a source, a `mix`, or a schedule of them")
     rewards: list[UseReward] = Field(
         default_factory=list, description="what an answer is worth; the first is 'correct'"
     )
@@ -196,7 +218,9 @@ class Stage(Options):
 
     def sources(self) -> list[Use]:
         """Every problem source of the stage, slots filled."""
-        found: list[DataInput] = [*self.data, *(self.problems.points.values() if self.problems is not None else ())]
+        found: list[DataInput] = list(self.data)
+        for point in self.problems.points.values() if self.problems is not None else ():
+            found += [share.problems for share in point.mix] if isinstance(point, Mix) else [point]
         found += [each.problems for each in (self.evaluate.sets.values() if self.evaluate is not None else ())]
         return [use for use in found if isinstance(use, Use)]
 

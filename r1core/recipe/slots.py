@@ -101,8 +101,19 @@ class _Filler:
 
     def _scheduled(self, path: str, node: Node) -> Node:
         if not is_schedule(node.map):
+            return self._mixed(path, node)
+        return Node({step: self._mixed(f"{path}.{step}", child) for step, child in node.map.items()}, node.mark)
+
+    def _mixed(self, path: str, node: Node) -> Node:
+        """One source, or several with their weights: `mix: {reasoning: 3}` names slots or sources."""
+        weights = node.map.get("mix")
+        if weights is None or not isinstance(weights.value, dict):
             return self._problem(path, node)
-        return Node({step: self._problem(f"{path}.{step}", child) for step, child in node.map.items()}, node.mark)
+        shares = []
+        for name, weight in weights.map.items():
+            problems = self._problem(f"{path}.mix.{name}", Node(name, weight.mark))
+            shares.append(Node({"problems": problems, "weight": weight}, weight.mark))
+        return node.with_children({"mix": Node(shares, weights.mark)})
 
     def _problem(self, path: str, node: Node) -> Node:
         """A problem slot, or a source: a bare word that is no slot is a source's name."""

@@ -14,6 +14,7 @@ from r1core.components import Policy, Sampler
 from r1core.errors import RefusedError
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job
+from r1core.stages.problems import balanced
 from r1core.stages.progress import REFERENCE
 from r1core.stages.sampling import sample_groups
 from r1core.store import answer_of, problem_of, read_rows
@@ -57,13 +58,22 @@ class Context:
 
     def examples(self) -> list[Problem]:
         """Supervised data: every problem of the stage's `data` that has a completion and was kept."""
-        found: list[Problem] = []
-        for data in self.job.stage.stage.data:
-            if isinstance(data, Use):
-                found += self.job.source(data).problems(seed=self.job.plan.seed)
-            else:
-                found += [problem_of(row) for row in read_rows(self.job.artifacts[data]) if row["keep"]]
-        return found
+        stage = self.job.stage.stage
+        sets = [self._examples_of(data) for data in stage.data]
+        if not stage.balance:
+            return [problem for own in sets for problem in own]
+        weights = [stage.balance[data] for data in stage.data if isinstance(data, str)]
+        mixed = balanced(sets, weights)
+        sizes = " and ".join(f"{len(own)} of {data}" for own, data in zip(sets, stage.data, strict=True))
+        self.job.note(f"learning {len(mixed)} examples, balanced {':'.join(f'{w:g}' for w in weights)}, from {sizes}")
+        return mixed
+
+    def _examples_of(self, data: Use | str) -> list[Problem]:
+        if isinstance(data, Use):
+            found = list(self.job.source(data).problems(seed=self.job.plan.seed))
+        else:
+            found = [problem_of(row) for row in read_rows(self.job.artifacts[data]) if row["keep"]]
+        return [problem for problem in found if problem.completion is not None]
 
     def answers(self) -> list[Answer]:
         """The kept rows of the stage's datasets."""

@@ -1,7 +1,8 @@
 """What a model's answers say about it: rows of answers in, the numbers of `results.json` out.
 
-The first reward says what is correct (estimates.py has the arithmetic); the means of the other
-rewards, and what the answers look like, come from the first set. P = problems, G = answers to each.
+A set's reward (the stage's first, when it names none) says what is right; estimates.py has the
+arithmetic. The means of the other rewards, and what the answers look like, come from the first set.
+P = problems, G = answers to each.
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ import numpy as np
 from r1core.recipe.schema import EvalSet
 from r1core.stages.estimates import broken_down, interval, mean, pass_at_k
 from r1core.types import Floats
-
-CORRECT = 0.5
-"""An answer is correct when the first reward gives it at least this."""
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -51,7 +49,7 @@ def measured(sets: Mapping[str, EvalSet], rows: Mapping[str, Sequence[Row]], *, 
     for name, found in rows.items():
         wanted = sets[name]
         rows_PG = by_problem(found, wanted.samples)
-        correct = correctness(rows_PG, correct_part, wanted.k)
+        correct = correctness(rows_PG, wanted.reward or correct_part, wanted.k, at_least=wanted.at_least)
         metrics[name], intervals[name] = mean(correct), interval(correct, answers=wanted.samples)
         metrics.update(broken_down(name, [rows_G[0] for rows_G in rows_PG], correct, wanted.by))
         if len(intervals) == 1:
@@ -64,12 +62,12 @@ def by_problem(rows: Sequence[Row], samples: int) -> list[Sequence[Row]]:
     return [rows[start : start + samples] for start in range(0, len(rows), samples)]
 
 
-def correctness(rows_PG: Sequence[Sequence[Row]], part: str, k: int) -> Floats:
+def correctness(rows_PG: Sequence[Sequence[Row]], part: str, k: int, *, at_least: float = 0.5) -> Floats:
     """pass@k of each problem, (P,); NaN where there is no verdict on any of its answers."""
     values = []
     for rows_G in rows_PG:
         known = [row["parts"] for row in rows_G if row["status"] != "infrastructure"]
-        marks = [parts[part] >= CORRECT for parts in known if part in parts]
+        marks = [parts[part] >= at_least for parts in known if part in parts]
         values.append(pass_at_k(len(marks), sum(marks), k) if marks else math.nan)
     return np.array(values, dtype=np.float64)
 

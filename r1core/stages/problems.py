@@ -13,6 +13,7 @@ from itertools import islice
 from r1core.choices import Use
 from r1core.components import ProblemSource
 from r1core.errors import RecipeError
+from r1core.recipe.schema import Mix
 from r1core.schedules import Schedule
 from r1core.types import Problem
 
@@ -35,10 +36,45 @@ def first(source: ProblemSource, count: int, *, seed: int) -> list[Problem]:
     return list(islice(source.problems(seed=seed), count))
 
 
+def first_of(point: Mix | Use | str, count: int, build: Build, *, seed: int) -> list[Problem]:
+    """At most `count` problems of one source, or of several mixed; those that have no more are left out."""
+    if not isinstance(point, Mix):
+        assert isinstance(point, Use), "the plan resolves problem slots"
+        return first(build(point), count, seed=seed)
+    order = interleaved([share.weight for share in point.mix], count)
+    streams = [
+        iter(first_of(share.problems, order.count(number), build, seed=seed)) for number, share in enumerate(point.mix)
+    ]
+    return [problem for number in order if (problem := next(streams[number], None)) is not None]
+
+
+def balanced(sets: Sequence[Sequence[Problem]], weights: Sequence[float]) -> list[Problem]:
+    """As much of each set as its weight allows when the scarcest is taken whole, spread evenly over each, mixed."""
+    whole = min(len(own) / weight for own, weight in zip(sets, weights, strict=True))
+    counts = [int(whole * weight + 1e-9) for weight in weights]
+    chosen = [[own[i * len(own) // count] for i in range(count)] for own, count in zip(sets, counts, strict=True)]
+    streams = [iter(own) for own in chosen]
+    order = interleaved([max(count, 1e-9) for count in counts], sum(counts))
+    return [problem for number in order if (problem := next(streams[number], None)) is not None]
+
+
+def interleaved(weights: Sequence[float], count: int, *, taken: Sequence[int] = ()) -> list[int]:
+    """Which of several sources each of the next `count` items comes from: always the one that lags most behind its
+    share of all that were taken, the earlier of equals."""
+    had = list(taken) or [0] * len(weights)
+    order = []
+    for _ in range(count):
+        due = [weight / sum(weights) * (sum(had) + 1) - own for weight, own in zip(weights, had, strict=True)]
+        chosen = max(range(len(due)), key=lambda number: due[number])
+        had[chosen] += 1
+        order.append(chosen)
+    return order
+
+
 class ProblemStream:
     """A stage's `problems`: a source, or a schedule of sources, each with a cursor of its own."""
 
-    def __init__(self, problems: Schedule[Use | str], build: Build, *, seed: int) -> None:
+    def __init__(self, problems: Schedule[Mix | Use | str], build: Build, *, seed: int) -> None:
         self._problems = problems
         self._build = build
         self._seed = seed
@@ -46,8 +82,20 @@ class ProblemStream:
         self._taken: dict[str, int] = {}
 
     def take(self, count: int, *, step: int, total: int) -> Sequence[Problem]:
-        """The next `count` problems of the source that holds at `step` of `total`."""
-        use = self._problems.at(step, total)
+        """The next `count` problems of what holds at `step` of `total`: one source, or several mixed."""
+        point = self._problems.at(step, total)
+        if not isinstance(point, Mix):
+            return self._of(point, count)
+        places = [f"{point.model_dump_json()} {number}" for number in range(len(point.mix))]
+        taken = [self._taken.get(place, 0) for place in places]  # of this mix, whatever its sources gave elsewhere
+        order = interleaved([share.weight for share in point.mix], count, taken=taken)
+        streams = []
+        for number, (place, share) in enumerate(zip(places, point.mix, strict=True)):
+            self._taken[place] = taken[number] + order.count(number)
+            streams.append(iter(self._of(share.problems, order.count(number))))
+        return [next(streams[number]) for number in order]
+
+    def _of(self, use: Use | str, count: int) -> list[Problem]:
         assert isinstance(use, Use), "the plan resolves problem slots"
         name = use.model_dump_json()
         taken = self._taken.get(name, 0)
@@ -57,7 +105,7 @@ class ProblemStream:
         return list(islice(self._streams[name], count))
 
     def cursors(self) -> dict[str, int]:
-        """How many problems were taken from each source, by its config as JSON."""
+        """How many problems were taken from each source and for each share of a mix, by their config as JSON."""
         return dict(self._taken)
 
     def skip(self, cursors: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ from r1core.events import StepDone
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job, shown
 from r1core.stages.estimates import mean
-from r1core.stages.problems import first
+from r1core.stages.problems import first_of
 from r1core.stages.sampling import sample_groups
 from r1core.stages.units import Units, log_again
 from r1core.store import MetricsWriter, rollout_row
@@ -99,13 +99,14 @@ def fate(verdict: Verdict) -> str:
 
 def _problems(job: Job, count: int) -> list[Problem]:
     problems = job.stage.stage.problems
-    use = problems.at(0, 1) if problems is not None else None
-    assert isinstance(use, Use), "the plan resolves problem slots"
-    found = first(job.source(use), count, seed=job.plan.seed)
+    assert problems is not None, "the plan checks what a sample stage needs"
+    point = problems.at(0, 1)
+    found = first_of(point, count, job.source, seed=job.plan.seed)
+    named = point.use if isinstance(point, Use) else "the mix"
     if not found:
-        raise RecipeError(f"source {use.use!r} has no problems", where=f"stages.{job.stage.id}.problems")
+        raise RecipeError(f"{named} has no problems", where=f"stages.{job.stage.id}.problems")
     if len(found) < count:
-        job.note(f"{use.use} has only {len(found)} problems, {count} were asked for")
+        job.note(f"{named} has only {len(found)} problems, {count} were asked for")
     return found
 
 

@@ -60,8 +60,8 @@ def test_a_profile_may_not_rename_the_run(tmp_path: Path) -> None:
     path = write(tmp_path, tiny=TINY + "nmae: x\nstges: {}\n")
     assert refusal(path) == (
         "profiles/tiny.yaml:11:1: nmae: a profile has no key 'nmae'\n"
-        "  keys: checkpoint, description, engines, models, observers, problems, r1, requires, rewards, rollouts, sampling, "
-        "scoring, seed, stages, threads\n"
+        "  keys: checkpoint, description, engines, models, observers, problems, r1, requires, rewards, rollouts, "
+        "sampling, scoring, seed, stages, threads\n"
         "profiles/tiny.yaml:12:1: stges: a profile has no key 'stges'\n"
         "  did you mean 'stages'?\n"
         "2 errors"
