@@ -1,5 +1,8 @@
 """`r1 doctor`: this machine, the engines that are installed against the tested versions, what is missing.
 
+    r1 doctor
+    r1 doctor --resume-test --kills 20 --chains 2      # kill a recipe here, again and again (resume_test.py)
+
 The tested matrix is not written here: it is the version ranges of r1core's own extras. Every line
 that is not in order ends with the command that mends it. Exit 3 when the extra `train` is missing,
 without which nothing trains.
@@ -28,10 +31,59 @@ GIB = 2**30
 MISSING = "missing"
 
 
+RECIPE = "recipes/deepseek_r1.yaml"
+PROFILE = "smoke"
+KILLS = 100
+CHAINS = 10
+"""What a resume test does unless it is told otherwise."""
+
+
 @click.command("doctor")
+@click.option("--resume-test", is_flag=True, help="Kill a recipe here, again and again, and compare what it leaves.")
+@click.option("--kills", type=click.IntRange(min=1), metavar="N", help=f"Kills that must land: {KILLS}.")
+@click.option(
+    "--chains", type=click.IntRange(min=1), metavar="N", help=f"Run directories they are spread over: {CHAINS}."
+)
+@click.option("--recipe", metavar="FILE", help=f"The recipe: {RECIPE}.")
+@click.option("--profile", metavar="P", help=f"What binds its slots: {PROFILE}.")
+@click.option("--folder", type=click.Path(path_type=Path), metavar="DIR", help="Keep the runs here, a new folder.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="The kills are drawn from it: 0.")
 @click.pass_context
-def command(ctx: click.Context) -> None:
-    """What this machine has, and what is missing."""
+def command(
+    ctx: click.Context,
+    resume_test: bool,
+    kills: int | None,
+    chains: int | None,
+    recipe: str | None,
+    profile: str | None,
+    folder: Path | None,
+    seed: int | None,
+) -> None:
+    """What this machine has, and what is missing.
+
+    With --resume-test: whether a run can be killed anywhere here, and ends with the same bytes when it is run again.
+    """
+    given = {"kills": kills, "chains": chains, "recipe": recipe, "profile": profile, "folder": folder, "seed": seed}
+    if resume_test:
+        from r1core.cli.resume_test import try_resuming
+
+        try_resuming(
+            recipe or RECIPE,
+            profile or PROFILE,
+            folder,
+            kills=kills or KILLS,
+            chains=chains or CHAINS,
+            seed=seed or 0,
+            say=lambda line: click.echo(untrusted(line)),
+        )
+        return
+    for name, value in given.items():
+        if value is not None:
+            raise click.UsageError(f"--{name} is of use only with --resume-test")
+    _look(ctx)
+
+
+def _look(ctx: click.Context) -> None:
     for line in _machine():
         click.echo(untrusted(line))
     extras = _extras()

@@ -1,50 +1,30 @@
 """The whole pipeline as a person runs it: `r1 recipe recipes/deepseek_r1.yaml --profile smoke`, from another folder.
 
-One run (about half a minute) that all these tests look at, one more that changes nothing, one that
-changes one stage, and one that runs a stage again.
+One run (about half a minute, shared with other files) that all these tests look at, one more that
+changes nothing, one that changes one stage, and one that runs a stage again.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from smoke_runs import recipe
 
 from r1core.store import read_rows
 
-R1 = "from r1core.cli import main; main()"
 ROWS = ["base", "r1_zero", "dev1", "dev2", "dev3", "student_base", "student_distilled", "student_rl"]
 AFTER_DEV2 = {"rejection_sampling", "dev3", "distillation_data", "student_distilled", "evaluation"}
 
 
-def recipe(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-c", R1, "recipe", "recipes/deepseek_r1.yaml", "--profile", "smoke", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=environment,
-        timeout=300,
-    )
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def run(smoke: tuple[Path, list[str]]) -> tuple[Path, list[str]]:
     """The folder of the run and the lines that it printed."""
-    folder = tmp_path_factory.mktemp("smoke")
-    done = recipe(folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return folder / "runs" / "deepseek-r1", done.stdout.splitlines()
+    return smoke
 
 
 def stages(folder: Path) -> list[str]:
@@ -92,7 +72,7 @@ def test_results_have_a_row_for_each_model_in_shares(run: tuple[Path, list[str]]
         low, high = metrics["pass@1_ci95"]
         assert 0 <= low <= metrics["pass@1"] <= high <= 1
         assert metrics["length"] > 0
-        assert {"pass@1/operands=2", "pass@1/domain=sort", "hard/domain=sort"} <= set(metrics)
+        assert {"pass@1/operands=2", "pass@1/task=sort", "hard/task=sort"} <= set(metrics)
         assert ("pass@64" in metrics) == (row["model"] in ("base", "r1_zero"))
 
 
