@@ -221,6 +221,7 @@ class Reward(Component):
     lowest: ClassVar[float] = 0.0
     """What an answer that broke the check is worth."""
     sees: ClassVar[Literal["response", "answer"]] = "response"
+    """What it is shown. A `Config` with an option `sees` lets the recipe choose."""
     runs: ClassVar[Literal["worker", "stage"]] = "worker"
     remote: ClassVar[bool] = False
 
@@ -337,6 +338,11 @@ class Trainer(Component):
     @property
     def reads(self) -> frozenset[str]:
         """What the stage must give it: of "problems", "rewards", "data"."""
+        return frozenset()
+
+    @property
+    def measures(self) -> frozenset[str]:
+        """Its own metrics that begin with "eval/", beside those of the stage's `evaluate`: a gate may use them."""
         return frozenset()
 
     @property

@@ -66,7 +66,11 @@ class RewardSpec:
         only_for: Mapping[str, str] | None = None,
         active: Window | None = None,
     ) -> RewardSpec:
-        """The spec of a reward class: what the class declares, and what the recipe says beside it."""
+        """The spec of a reward class: what the class declares, and what the recipe says beside it.
+
+        Where its `Config` has an option `sees`, the recipe decides what it is shown.
+        """
+        option = reward.Config.model_fields.get("sees")
         return cls(
             name=name,
             target=target,
@@ -77,7 +81,7 @@ class RewardSpec:
             timeout_s=reward.timeout_s,
             lowest=reward.lowest,
             remote=reward.remote,
-            sees=reward.sees,
+            sees=reward.sees if option is None else options.get("sees", option.default),
             runs=reward.runs,
         )
 
@@ -85,11 +89,7 @@ class RewardSpec:
         """Whether answers to `problem` get this part at `step` (from 0) of `total`."""
         if self.active is not None and not self.active.covers(step, total):
             return False
-        return all(str(_field(problem, key)) == wanted for key, wanted in self.only_for.items())
-
-
-def _field(problem: Problem, key: str) -> Any:
-    return getattr(problem, key) if key in ("id", "domain", "language") else problem.meta.get(key)
+        return problem.matches(self.only_for)
 
 
 class ScoringService:

@@ -46,6 +46,11 @@ class Problem:
         """The last thing the user said."""
         return next((m["content"] for m in reversed(self.messages) if m["role"] == "user"), "")
 
+    def matches(self, only: Mapping[str, str]) -> bool:
+        """Whether its `id`, `domain`, `language` and meta keys have all these values, compared as text."""
+        fields = {**self.meta, "id": self.id, "domain": self.domain, "language": self.language}
+        return all(str(fields.get(key)) == wanted for key, wanted in only.items())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Response:

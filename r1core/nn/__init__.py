@@ -3,11 +3,13 @@
 from r1core.nn.batch import Batch, collate, first_counted, micro_batches
 from r1core.nn.decode import Decoded, Decoder, end_token_ids
 from r1core.nn.forward import unsupported_layers
+from r1core.nn.loading import SCORE, load_lm, load_score_model, no_progress_bars
 from r1core.nn.text import ChatText, load_tokenizer
 from r1core.nn.tokens import TokenReader
 from r1core.nn.view import TokenView
 
 __all__ = [
+    "SCORE",
     "Batch",
     "ChatText",
     "Decoded",
@@ -17,7 +19,10 @@ __all__ = [
     "collate",
     "end_token_ids",
     "first_counted",
+    "load_lm",
+    "load_score_model",
     "load_tokenizer",
     "micro_batches",
+    "no_progress_bars",
     "unsupported_layers",
 ]

@@ -15,6 +15,7 @@ from r1core.errors import SetupError
 from r1core.types import Message, Tokens
 
 _OPENED = re.compile(r"<think>\s*$")
+_FILES = ("tokenizer*", "vocab.*", "*.model", "*.tiktoken")
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -22,6 +23,8 @@ def load_tokenizer(folder: Path) -> Any:
     in place of those in tokenizer.json."""
     if (folder / "tokenizer.json").exists():
         return PreTrainedTokenizerFast.from_pretrained(folder)
+    if not any(file for pattern in _FILES for file in folder.glob(pattern)):  # the library would make an empty one
+        raise SetupError("there is no tokenizer in this folder", where=str(folder), fix="copy its tokenizer there")
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 

@@ -16,10 +16,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from r1core.nn.batch import Batch
+from r1core.nn.loading import SCORE
 from r1core.nn.view import TokenView
-
-SCORE = "score"
-"""The attribute under which a Hugging Face sequence classification model has its head."""
 
 
 class TokenReader:

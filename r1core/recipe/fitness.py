@@ -1,4 +1,4 @@
-"""Whether a model is used for what it was made for: one that scores answers writes none, and is asked as it was trained.
+"""Whether models are used for what they were made for: one that scores answers writes none, and is asked as trained.
 
 A reward model that learned to see final answers and is shown whole responses would give numbers, and
 nobody would notice: options that a `Ref` marks as `agree` must be those of the trainer that made the model.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 from r1core.errors import RecipeError, RefusedError, SetupError
 from r1core.schedules import Window
@@ -119,6 +120,17 @@ def test_a_spec_takes_over_what_the_class_declares():
     found = RewardSpec.of(Slow, name="slow", target="m:Slow", options={"a": 1}, weight=0.5)
     assert (found.timeout_s, found.lowest, found.remote, found.weight) == (9.0, -2.0, True, 0.5)
     assert found.options == {"a": 1}
+
+
+@pytest.mark.parametrize(("options", "wanted"), [({}, "answer"), ({"sees": "response"}, "response")])
+def test_a_reward_with_an_option_sees_is_shown_what_the_recipe_says(options, wanted):
+    from r1core.components import Reward
+
+    class Chosen(Reward):
+        class Config(Reward.Config):
+            sees: str = Field("answer", description="what it is shown")
+
+    assert RewardSpec.of(Chosen, name="chosen", target="m:Chosen", options=options).sees == wanted
 
 
 def test_one_infrastructure_failure_makes_the_whole_score_unknown(tmp_path):

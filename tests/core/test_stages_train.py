@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from r1core.errors import NumericsError, RecipeError, RefusedError
 from r1core.events import StageNote, StageStarted, StepDone
 from r1core.stages import run_stage
 from r1core.stages.base import Job
+from r1core.stages.context import Context
+from r1core.stages.legs import Legs
 from r1core.stages.sampling import sample_groups
 from r1core.store import read_metrics
 from r1core.store.rollouts import RolloutsWriter
-from r1core.types import Problem
+from r1core.types import Answer, Problem
 
 EVALUATE = "evaluate: {sets: {score: {problems: Numbers, limit: 50, temperature: 0}}}, rewards: [Exact]"
 """Greedily, `eval/score` is 0 below a skill of one half and 1 from there on."""
@@ -46,6 +49,20 @@ def test_every_step_is_logged_shown_and_counted_from_one(tmp_path: Path) -> None
     assert [row["loss"] for row in logged(job)] == pytest.approx([0.9, 0.8, 0.7], abs=1e-6)
     assert [(e.step, e.total) for e in events if isinstance(e, StepDone)] == [(1, 3), (2, 3), (3, 3)]
     assert [e.total_steps for e in events if isinstance(e, StageStarted)] == [3]
+
+
+def test_a_source_has_no_scored_answers(tmp_path: Path) -> None:
+    job, _ = prepared(tmp_path)
+    from_another = replace(job, stage=replace(job.stage, stage=job.stage.stage.model_copy(update={"model": "base"})))
+    assert answers_of(job) == []  # of a model from scratch it is there for the tokenizer
+    with pytest.raises(RecipeError, match="Numbers' has no scored answers"):
+        answers_of(from_another)
+
+
+def answers_of(job: Job) -> list[Answer]:
+    with job.scoring() as scoring:
+        record = RolloutsWriter(job.folder, keep="none", last=1)
+        return Context(job, Skill(Skill.Config()), scoring, Legs(job), record, start=job.folder).answers()
 
 
 def test_the_model_is_left_and_nothing_that_was_only_needed_on_the_way(tmp_path: Path) -> None:
@@ -225,8 +242,6 @@ def test_a_gap_that_is_no_number_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_problem_that_comes_again_is_a_problem_of_its_own(tmp_path: Path) -> None:
-    from r1core.stages.context import Context
-    from r1core.stages.legs import Legs
 
     more = ROLLOUTS.replace("Numbers", "{use: Numbers, count: 3}")
     job, _ = prepared(tmp_path, ", rollouts: true", more)

@@ -134,6 +134,21 @@ def test_the_question_is_the_users_last_message() -> None:
     assert Problem(id="p", messages=messages[:1]).question == ""
 
 
+@pytest.mark.parametrize(
+    ("only", "wanted"),
+    [
+        ({}, True),
+        ({"domain": "math", "language": "zh"}, True),
+        ({"domain": "math", "level": "3"}, True),
+        ({"domain": "math", "level": "4"}, False),
+        ({"id": "p", "unheard_of": "x"}, False),
+    ],
+)
+def test_a_problem_matches_by_its_fields_and_its_meta_keys(only: dict[str, str], wanted: bool) -> None:
+    asked = Problem(id="p", domain="math", language="zh", meta={"level": 3, "domain": "not this one"})
+    assert asked.matches(only) is wanted
+
+
 def test_only_infrastructure_failures_are_unknown() -> None:
     known = {status: Score(value=1.0, status=status).known for status in ("verdict", "answer_failure")}
     assert known == {"verdict": True, "answer_failure": True}

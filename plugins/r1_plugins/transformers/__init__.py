@@ -1,4 +1,4 @@
-"""`transformers`: a policy that trains one Hugging Face causal language model on one device.
+"""`transformers`: a policy that trains one Hugging Face language model, or score model, on one device.
 
 One optimizer step goes over all micro-batches with one global denominator (the sequences' own weights), so that the
 step does not depend on how it is split. Only safetensors are read and written.
@@ -53,6 +53,7 @@ class TransformersPolicy(Policy):
         super().__init__(config)
         self._engine: Engine | None = None
         self._text: ChatText | None = None
+        self._head: Head = "lm"
 
     @classmethod
     def check(cls) -> list[str]:
@@ -76,11 +77,12 @@ class TransformersPolicy(Policy):
         module = load(folder, self.config, trainable=trainable, head=head, text=self._text)
         self._engine = Engine(module, self.config, trainable=trainable)
         self._folder = folder
+        self._head = head
         return self
 
     def frozen(self, folder: Path) -> Policy:
-        """The same kind of policy on another folder, without an optimizer."""
-        return type(self)(self.config).open(folder, trainable=False)
+        """The same kind of policy, with the same head, on another folder, without an optimizer."""
+        return type(self)(self.config).open(folder, trainable=False, head=self._head)
 
     def prompt_ids(self, messages: Sequence[Message]) -> Tokens:
         """The tokens up to where the answer begins; of no messages, the beginning-of-text token if there is one."""

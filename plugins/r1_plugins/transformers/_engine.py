@@ -38,6 +38,9 @@ class Engine:
 
     @torch.no_grad()
     def _read(self, what: str, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        if (what == "score") != (self.reader.head is not None):
+            lacks = "score head" if what == "score" else "next-token logits"
+            raise SetupError(f"this model has no {lacks}", where="policy transformers", fix="open it with another head")
         results = [np.zeros(len(sequence.ids) - sequence.start) for sequence in sequences]
         for places in micro_batches(sequences, padded_tokens=self.config.micro_batch_tokens):
             batch = collate(sequences, places, device=self.module.device)

@@ -1,22 +1,19 @@
-"""Model folders: made from nothing, loaded, and written. Only safetensors; pickles are refused unread."""
+"""Model folders: made from nothing, put on their device, and written."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, GenerationConfig
-from transformers.utils import logging
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from r1core.components import Head
-from r1core.errors import RecipeError, SetupError
-from r1core.nn import ChatText, load_tokenizer
-from r1core.nn.tokens import SCORE
+from r1core.errors import RecipeError
+from r1core.nn import SCORE, ChatText, load_lm, load_score_model, load_tokenizer, no_progress_bars
 
 if TYPE_CHECKING:
     from r1_plugins.transformers import TransformersPolicy
@@ -69,13 +66,9 @@ def _config(keys: dict[str, Any]) -> Any:
 
 def load(folder: Path, config: TransformersPolicy.Config, *, trainable: bool, head: Head = "lm", text: ChatText) -> Any:
     """The model on its device, in eval mode (no dropout), with all its end tokens in its generation config."""
-    _require_safetensors(folder)
     half = config.dtype == "bfloat16"
     dtype = torch.bfloat16 if half and not trainable else torch.float32
-    module, missing = _loaded(folder, head, dtype)
-    if missing:
-        names = ", ".join(sorted(missing)[:3])
-        raise SetupError(f"weights are missing ({names}, ...)", where=str(folder), fix="export the model again")
+    module = load_lm(folder, dtype=dtype) if head == "lm" else load_score_model(folder, dtype=dtype, new_head=True)
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     module.to(device).eval().requires_grad_(trainable)
     if head == "lm":
@@ -87,75 +80,20 @@ def load(folder: Path, config: TransformersPolicy.Config, *, trainable: bool, he
     return module
 
 
-def _loaded(folder: Path, head: Head, dtype: torch.dtype) -> tuple[Any, set[str]]:
-    """The model, and the names of weights that the folder should have and does not."""
-    kind: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
-    one_score = {} if head == "lm" else {"num_labels": 1}
-    with _no_progress_bars(), _quiet():
-        module, info = kind.from_pretrained(
-            folder,
-            use_safetensors=True,
-            local_files_only=True,
-            dtype=dtype,
-            output_loading_info=True,
-            **one_score,
-        )
-    missing = set(info["missing_keys"])
-    fresh = {f"{SCORE}.weight"} & missing if head == "score" else set()
-    for name in fresh:
-        torch.nn.init.zeros_(module.get_parameter(name))  # the same in every process, and no opinion to begin with
-    return module, missing - fresh
-
-
 def _autocast(module: Any, device: str) -> None:
     """Run the body and the head in bfloat16 over float32 weights, whoever calls them."""
     for part in filter(None, (module.base_model, module.get_output_embeddings(), getattr(module, SCORE, None))):
         part.forward = torch.autocast(device, dtype=torch.bfloat16)(part.forward)
 
 
-def _require_safetensors(folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".ckpt"})
-    if pickles:
-        raise SetupError(
-            f"its weights are pickles ({', '.join(pickles)}), which can run code when they are read",
-            where=str(folder),
-            fix="convert them to safetensors with a tool you trust, in a place you can lose",
-        )
-    raise SetupError("no *.safetensors in this folder", where=str(folder), fix="give a Hugging Face model folder")
-
-
 def save(module: Any, folder: Path) -> None:
     """Write config, generation config and safetensors. Raises OSError when the disk does not take them."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             module.save_pretrained(folder)
     except SafetensorError as error:
         raise OSError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's advice to train what it has just initialised."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-@contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
