@@ -33,7 +33,7 @@ from r1core.events import (
 )
 from r1core.interrupts import Interrupts
 from r1core.plugins import Observers, PluginHost
-from r1core.preflight import check_half_done, check_machine, check_sources
+from r1core.preflight import check_half_done, check_machine, check_reviews, check_sources
 from r1core.processes import Finished, StageProcess, prepare
 from r1core.recipe.plan import Plan, StagePlan, write_resolved
 from r1core.stages.child import arguments_of, run_in_process
@@ -85,6 +85,7 @@ def run_plan(
         try:
             check_machine(wanted)
             check_half_done(plan, folder, [stage for stage in wanted if stage.id not in forced])
+            check_reviews(plan, folder, [stage for stage in wanted if not forced.issuperset(stage.inputs)])
             check_sources(plan, wanted)
             with RunDirectory.open(folder) as directory:
                 pipeline = _Pipeline(plan, host, directory, listener, interrupts)

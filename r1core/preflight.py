@@ -1,5 +1,5 @@
 """What a run is refused for before any compute, and before anything is written: the machine, the half-done work
-that lies in its folder, and the sources of its problems."""
+that lies in its folder, what people wrote about its data, and the sources of its problems."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from r1core.components import ProblemSource
 from r1core.errors import RecipeError, SetupError
 from r1core.recipe.difference import differences
 from r1core.recipe.plan import Plan, StagePlan
+from r1core.stages.review import kept_rows
+from r1core.stages.review_file import read_reviews
 from r1core.store import RunDirectory, StageRecord
 
 
@@ -23,7 +25,8 @@ def check_machine(stages: Sequence[StagePlan]) -> None:
         for c in (used[key] for key in sorted(used))
         for finding in c.lacks()
     ]
-    if any(stage.kind in ("sample", "evaluate") for stage in stages) and not importlib.util.find_spec("pyarrow"):
+    has_rows = any(stage.kind in ("sample", "evaluate", "review") for stage in stages)
+    if has_rows and not importlib.util.find_spec("pyarrow"):
         lacking.append("datasets are parquet files: pyarrow is not installed: pip install 'r1core[train]'")
     if lacking:
         raise SetupError("this machine lacks:\n" + "\n".join(f"  {each}" for each in lacking), fix="see: r1 doctor")
@@ -63,6 +66,20 @@ def _record(directory: RunDirectory, stage_id: str) -> StageRecord | None:
         return directory.stage(stage_id).record()
     except SetupError:
         return None  # it is damaged, and made again at its turn
+
+
+def check_reviews(plan: Plan, folder: Path, stages: Sequence[StagePlan]) -> None:
+    """Read what reviewers wrote, and hold it against the data where that is finished; else its stage does so."""
+    for stage in stages:
+        if stage.stage.review is None or not (path := Path(stage.stage.review.path)).exists():
+            continue
+        (data,) = stage.inputs
+        record = _record(RunDirectory(folder), data)
+        ready = record is not None and (record.status, record.fingerprint) == ("finished", plan.fingerprints[data])
+        try:
+            read_reviews(path, kept_rows(RunDirectory(folder).stage(data).data) if ready else None)
+        except SetupError:  # the data is damaged, and made again at its turn
+            read_reviews(path, None)
 
 
 def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:

@@ -1,11 +1,17 @@
-"""The stage kinds: `import`, `sample`, `train`, `evaluate`. Each module has `run(job) -> metrics`."""
+"""The stage kinds: `import`, `sample`, `train`, `evaluate`, `review`. Each module has `run(job) -> metrics`."""
 
 from __future__ import annotations
 
-from r1core.stages import evaluate, importing, sample, train
+from r1core.stages import evaluate, importing, review, sample, train
 from r1core.stages.base import Job
 
-RUNNERS = {"import": importing.run, "sample": sample.run, "train": train.run, "evaluate": evaluate.run}
+RUNNERS = {
+    "import": importing.run,
+    "sample": sample.run,
+    "train": train.run,
+    "evaluate": evaluate.run,
+    "review": review.run,
+}
 
 
 def run_stage(job: Job) -> dict[str, float]:

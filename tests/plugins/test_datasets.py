@@ -38,8 +38,8 @@ def refused(file: Path, *rows: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_the_module_registers_the_source() -> None:
-    assert [source.name for source in r1_sources()] == ["jsonl"]
+def test_the_module_registers_its_sources() -> None:
+    assert [source.name for source in r1_sources()] == ["jsonl", "from_data"]
 
 
 def test_a_row_becomes_a_problem(file: Path) -> None:

@@ -47,8 +47,9 @@ def at_most(**options: Any) -> AtMost:
     return AtMost(AtMost.Config.model_validate(options))
 
 
-def test_the_module_registers_the_three_filters() -> None:
-    assert [filter_.name for filter_ in r1_filters()] == ["correct", "one_language", "at_most"]
+def test_the_module_registers_its_filters() -> None:
+    names = {filter_.name for filter_ in r1_filters()}
+    assert names >= {"correct", "one_language", "no_long_paragraphs", "no_code", "no_repetition", "at_most"}
 
 
 def test_correct_keeps_right_answers_only() -> None:
@@ -102,6 +103,15 @@ def test_at_most_prefers_high_scores_and_takes_lost_ones_last() -> None:
     assert reasons(at_most(k=4, rank_by="score"), judged) == ["kept"] * 4
 
 
+def test_at_most_can_rank_by_one_reward_and_takes_what_it_did_not_judge_last() -> None:
+    """The combined score says otherwise: 2.9, 2.5 and 1.1."""
+    judged = group(score(2.0, 0.9), score(2.0, 0.5), LOST, score(2.0, float("nan")), score(0.1, 1.0))
+    ranked = reasons(at_most(k=2, rank_by="part", part="language"), judged)
+    assert ranked == ["kept", "more_than_k", "more_than_k", "more_than_k", "kept"]
+    with pytest.raises(RecipeError, match="no score part 'helpful'; present: accuracy, language"):
+        at_most(k=2, rank_by="part", part="helpful").judge(judged)
+
+
 @given(
     values=st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=8),
     k=st.integers(1, 10),
@@ -117,7 +127,10 @@ def test_at_most_keeps_k_or_all_and_none_worse_than_one_left_out(values: list[fl
         assert max(left) <= min(kept)
 
 
-@pytest.mark.parametrize("options", [{}, {"k": 0}, {"k": 2, "rank_by": "longest"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"k": 0}, {"k": 2, "rank_by": "longest"}, {"k": 2, "rank_by": "part"}, {"k": 2, "part": "accuracy"}],
+)
 def test_at_most_refuses_options_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         at_most(**options)
@@ -126,4 +139,5 @@ def test_at_most_refuses_options_that_make_no_sense(options: dict[str, Any]) -> 
 def test_filters_say_whether_they_read_scores() -> None:
     assert Correct(Correct.Config()).needs == OneLanguage(OneLanguage.Config()).needs == {"scores"}
     assert at_most(k=1, rank_by="score").needs == {"scores"}
+    assert at_most(k=1, rank_by="part", part="accuracy").needs == {"scores"}
     assert at_most(k=1).needs == at_most(k=1, rank_by="shortest").needs == set()
