@@ -16,7 +16,7 @@ from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 T = TypeVar("T")
-_LAST = re.compile(r"last (\d+)")
+_LAST = re.compile(r"last (\d+(?:\.\d+)?(?=%)|\d+)(%?)")
 
 
 def is_schedule(value: Any) -> bool:
@@ -79,26 +79,32 @@ class Schedule(BaseModel, Generic[T]):
 
 
 class Window(BaseModel):
-    """`last 400`: only in the last 400 steps. Anything else is an error."""
+    """`last 400`: only in the last 400 steps; `last 25%`: in the last quarter of them. Anything else is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    last: int = Field(ge=0, description="how many steps from the end, steps")
+    last: float = Field(ge=0, description="how many steps from the end, or which share of them")
+    is_share: bool = Field(False, description="whether `last` is a share of the steps")
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         match = _LAST.fullmatch(value) if isinstance(value, str) else None
         if isinstance(value, str) and match is None:
-            raise ValueError(f"write 'last N', N in steps; got {value!r}")
-        return {"last": int(match[1])} if match else value
+            raise ValueError(f"write 'last N', N in steps, or 'last N%'; got {value!r}")
+        if match is None:
+            return value
+        share = match[2] == "%"
+        if share and float(match[1]) > 100:
+            raise ValueError(f"a share of the steps is at most 100%, got {match[1]}%")
+        return {"last": float(match[1]) / (100 if share else 1), "is_share": share}
 
     @model_serializer
     def _plain(self) -> str:
-        return f"last {self.last}"
+        return f"last {self.last * 100:g}%" if self.is_share else f"last {self.last:g}"
 
     def covers(self, step: int, total: int) -> bool:
         """Whether `step` (from 0) of `total` lies in the window."""
-        return step >= total - self.last
+        return step >= total - (round(self.last * total) if self.is_share else self.last)
 
 
 class LearningRate(BaseModel):

@@ -18,7 +18,6 @@ from r1core.recipe.loader import load_yaml
 from r1core.recipe.plan import Plan, StagePlan
 from r1core.recipe.schema import Scratch
 from r1core.recipe.shipped import NO_PROFILE, find_profile, shipped_folder
-from r1core.schedules import Schedule
 
 BY_SCALE = ("smoke", "tiny", "gpu", "node", "cluster", "paper")
 HUB = "huggingface.co"
@@ -70,9 +69,8 @@ def _from(stage: StagePlan) -> str:
 def _uses(stage: StagePlan) -> Iterator[str]:
     """What the stage is made of, by name."""
     body = stage.stage
-    problems: Sequence[Any] = list(body.problems.points.values()) if isinstance(body.problems, Schedule) else []
     groups: Mapping[str, Sequence[Any]] = {
-        "problems": problems,
+        "problems": body.asked(),
         "data": [item for item in body.data if isinstance(item, Use)],
         "rewards": body.rewards,
         "filters": body.filters,

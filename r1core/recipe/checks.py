@@ -22,7 +22,13 @@ from r1core.recipe.schema import Scratch, StageKind
 from r1core.schedules import Schedule
 from r1core.suggest import did_you_mean
 
-ARTIFACT: Mapping[StageKind, str] = {"import": "model", "train": "model", "sample": "data", "evaluate": "table"}
+ARTIFACT: Mapping[StageKind, str] = {
+    "import": "model",
+    "train": "model",
+    "sample": "data",
+    "review": "data",
+    "evaluate": "table",
+}
 PROVIDED = frozenset({"rewards", "components", "values"})
 """What the training loop can give an advantage estimator."""
 
@@ -31,7 +37,7 @@ def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
     """Raise one RecipeError with every finding about how the stages fit together."""
     by_id = {draft.id: draft for draft in drafts}
     found = [f for d in drafts for check in (_edges, check_models) for f in check(resolved, d, by_id)]
-    own = (_inputs, _folder, _scratch, _schedules, _estimators, _filters, check_balance, check_measures)
+    own = (_inputs, _folder, _scratch, _reviewed, _schedules, _estimators, _filters, check_balance, check_measures)
     found += [f for d in drafts for check in own for f in check(resolved, d)]
     if not found:
         found = list(_cycle(resolved, drafts))
@@ -116,6 +122,14 @@ def _scratch(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
         message = f"{_named(source)} brings no tokenizer: a model made from scratch takes it from its first source"
         hint = "put a source that writes one first, or start from a model"
         yield resolved.document.finding(("stages", draft.id, "data", found[0]), message, hint=hint)
+
+
+def _reviewed(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
+    """People look at one dataset at a time: what they say of a row is found by its id."""
+    data = draft.stage.data
+    if draft.kind == "review" and data and (len(data) > 1 or isinstance(data[0], Use)):
+        message, hint = "a review stage looks at the data of one stage", "give each dataset a review of its own"
+        yield resolved.document.finding(("stages", draft.id, "data"), message, hint=hint)
 
 
 def _schedules(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:

@@ -47,19 +47,19 @@ def part_names(rewards: Sequence[str]) -> list[str]:
 
 
 def _details(stage: Stage) -> list[str]:
-    return [*part_names([use.use for use in stage.rewards])[1:], "length", "clipped_ratio"]
+    return [*part_names([use.part for use in stage.rewards])[1:], "length", "clipped_ratio"]
 
 
 def _set(resolved: Resolved, draft: Draft, name: str, chosen: EvalSet) -> Iterator[Diagnostic]:
     at, document = ("stages", draft.id, "evaluate", "sets", name), resolved.document
     if not SET_NAME.fullmatch(name):
         yield document.finding(at, f"set {name!r} names a folder: {NAMES}")
-    if name in _details(draft.stage):
+    if name in _details(draft.stage) and chosen.reward != name:
         yield document.finding(at, f"set {name!r} would hide the answers' own {name!r}", hint="give it another name")
     if chosen.k > chosen.samples:
         message = f"pass@{chosen.k} needs at least {chosen.k} samples, got {chosen.samples}"
         yield document.finding((*at, "k"), message)
-    parts = part_names([use.use for use in draft.stage.rewards])
+    parts = part_names([use.part for use in draft.stage.rewards])
     if chosen.reward is not None and chosen.reward not in parts:
         hint = did_you_mean(chosen.reward, parts, otherwise="rewards: ")
         yield document.finding((*at, "reward"), f"{chosen.reward!r} is not among the stage's rewards", hint=hint)
@@ -84,7 +84,10 @@ def _limits(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
         limits.append((("extend", "until"), stage.extend.until))
     for path, bound in limits:
         if not _is_measured(stage, bound.metric):
-            at, own = ("stages", draft.id, *path, "metric"), draft.trainer_measures if path[0] == "gate" else frozenset()
+            at, own = (
+                ("stages", draft.id, *path, "metric"),
+                draft.trainer_measures if path[0] == "gate" else frozenset(),
+            )
             who = f"neither `evaluate` nor the trainer measures {bound.metric!r}"
             message = who if own else f"the stage's `evaluate` does not measure {bound.metric!r}"
             hint = did_you_mean(bound.metric, own, otherwise="measured: ") if own else _hint(stage, bound.metric)

@@ -22,6 +22,8 @@ def read_keys(stage: Stage, trainer_reads: frozenset[str]) -> frozenset[str]:
     keys: frozenset[str] = frozenset({stage.kind})
     if stage.kind == "import":
         return keys
+    if stage.kind == "review":
+        return keys | {"data", "gate"}
     keys |= ENGINES | {"model"}
     if stage.kind == "sample":
         return keys | SAMPLED | {"problems", "filters"}
@@ -50,8 +52,11 @@ def missing(stage: Stage, trainer: str, trainer_reads: frozenset[str]) -> Iterat
     kind: StageKind = stage.kind
     wanted: dict[str, str] = {}
     if kind == "sample":
+        given = stage.sample is not None and stage.sample.given
         why = "a sample stage asks a model for answers to problems"
-        wanted |= dict.fromkeys(("model", "problems", "policy", "sampler"), why)
+        wanted |= dict.fromkeys(("problems",) if given else ("model", "problems", "policy", "sampler"), why)
+    if kind == "review":
+        wanted["data"] = "a review stage looks at the data of another"
     if kind == "train":
         wanted |= dict.fromkeys(("model", "policy"), "a train stage starts from a model (or `scratch`)")
         wanted |= dict.fromkeys(sorted(trainer_reads), f"trainer {trainer} reads it")

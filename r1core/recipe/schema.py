@@ -1,7 +1,7 @@
 """The recipe as typed data: what may be written in the YAML, before names are resolved.
 
 One class for each block; every field is read by something. A stage's kind is the key it carries:
-`import`, `sample`, `train` or `evaluate` (a train stage may carry `evaluate` too: in-training
+`import`, `sample`, `train`, `evaluate` or `review` (a train stage may carry `evaluate` too: in-training
 evaluation). Component options stay untyped here; `plan.py` checks them with each component's Config.
 """
 
@@ -15,8 +15,8 @@ from r1core.choices import Kind, Options, Use, UseFilter, UseSource
 from r1core.schedules import Schedule, Window
 
 SCHEMA_VERSION = 1
-KINDS = ("import", "sample", "train", "evaluate")
-StageKind: TypeAlias = Literal["import", "sample", "train", "evaluate"]
+KINDS = ("import", "sample", "train", "evaluate", "review")
+StageKind: TypeAlias = Literal["import", "sample", "train", "evaluate", "review"]
 
 UseTrainer: TypeAlias = Annotated[Use, Kind("trainer")]
 UsePolicy: TypeAlias = Annotated[Use, Kind("policy")]
@@ -32,11 +32,21 @@ class Scratch(Options):
 class RewardUse(Use):
     """A reward in a stage: the component's options beside these."""
 
+    called: str | None = Field(
+        None,
+        alias="as",
+        description="name of its part of the score; that of its slot, or the last part of its own name",
+    )
     weight: float = Field(1.0, description="factor in the combined score")
     only_for: dict[str, str] = Field(
         default_factory=dict, alias="for", description="problem fields it applies to, such as {domain: general}"
     )
     active: Window | None = Field(None, description="steps it counts in, such as 'last 400'; always when absent")
+
+    @property
+    def part(self) -> str:
+        """What its part of the score is called, before equal names are numbered."""
+        return self.called or self.use
 
 
 UseReward: TypeAlias = Annotated[RewardUse, Kind("reward")]
@@ -88,6 +98,9 @@ class SampleSpec(Options):
 
     prompts: int = Field(ge=1, description="problems to sample")
     samples: int = Field(1, ge=1, description="answers for each problem")
+    given: bool = Field(
+        False, description="take the problems' own completions instead of asking a model: supervised data"
+    )
     chunk: int = Field(64, ge=1, description="problems in one unit of replay")
 
 
@@ -115,6 +128,14 @@ class EvaluateSpec(Options):
     sets: dict[str, EvalSet] = Field(description="metric name -> what it is measured on; the first gives the details")
     every: int | None = Field(None, ge=1, description="in training: steps between evaluations; at the end when absent")
     chunk: int = Field(128, ge=1, description="problems in one unit of replay")
+
+
+class ReviewSpec(Options):
+    """A review stage: people look at a dataset before anything learns from it."""
+
+    path: str = Field(
+        min_length=1, description="the rows as people left them, JSONL; while there is no such file they pass unedited"
+    )
 
 
 class Bound(Options):
@@ -148,7 +169,7 @@ class Extend(Options):
 class Share(Options):
     """One source of a mix."""
 
-    problems: UseSource | str = Field(description="a problem slot or a source")
+    problems: Schedule[UseSource | str] = Field(description="a problem slot, a source, or a schedule of sources")
     weight: float = Field(gt=0, description="its share, relative to the others'")
 
 
@@ -163,12 +184,14 @@ DataInput: TypeAlias = UseSource | str
 
 
 class Stage(Options):
-    """One stage. One of `import`, `sample`, `train`, `evaluate` says its kind (a train stage may also evaluate)."""
+    """One stage. One of `import`, `sample`, `train`, `evaluate`, `review` says its kind (a train stage may also
+    evaluate)."""
 
     import_: str | None = Field(None, alias="import", description="a Hugging Face folder, or a hub id")
     sample: SampleSpec | None = Field(None, description="sample a dataset from a model")
     train: UseTrainer | None = Field(None, description="train a model")
     evaluate: EvaluateSpec | None = Field(None, description="measure models, or this model while it trains")
+    review: ReviewSpec | None = Field(None, description="let people look at a dataset")
 
     model: Scratch | str | None = Field(None, description="the stage whose model it starts from, or `scratch`")
     models: list[str] = Field(default_factory=list, description="the stages whose models are evaluated")
@@ -205,22 +228,26 @@ class Stage(Options):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        given = [
-            key
-            for key, value in zip(KINDS, (self.import_, self.sample, self.train, self.evaluate), strict=True)
-            if value
-        ]
+        kinds = (self.import_, self.sample, self.train, self.evaluate, self.review)
+        given = [key for key, value in zip(KINDS, kinds, strict=True) if value]
         if len(given) != 1 and given != ["train", "evaluate"]:
             raise ValueError(
                 f"a stage has exactly one of {', '.join(KINDS)} (train may have evaluate too), got {given}"
             )
         return self
 
+    def asked(self) -> list[DataInput]:
+        """Every source of the stage's `problems`."""
+        found: list[DataInput] = []
+        for point in self.problems.points.values() if self.problems is not None else ():
+            schedules = [share.problems for share in point.mix] if isinstance(point, Mix) else []
+            found += [] if isinstance(point, Mix) else [point]
+            found += [source for schedule in schedules for source in schedule.points.values()]
+        return found
+
     def sources(self) -> list[Use]:
         """Every problem source of the stage, slots filled."""
-        found: list[DataInput] = list(self.data)
-        for point in self.problems.points.values() if self.problems is not None else ():
-            found += [share.problems for share in point.mix] if isinstance(point, Mix) else [point]
+        found = [*self.data, *self.asked()]
         found += [each.problems for each in (self.evaluate.sets.values() if self.evaluate is not None else ())]
         return [use for use in found if isinstance(use, Use)]
 
@@ -231,6 +258,8 @@ class Stage(Options):
             return "train"
         if self.sample is not None:
             return "sample"
+        if self.review is not None:
+            return "review"
         return "import" if self.import_ is not None else "evaluate"
 
 

@@ -66,7 +66,7 @@ class _Filler:
         if "problems" in stage.map:
             changed["problems"] = self._scheduled(f"{path}.problems", stage.map["problems"])
         if "rewards" in stage.map:
-            changed["rewards"] = self._each(f"{path}.rewards", stage.map["rewards"], "rewards")
+            changed["rewards"] = self._rewards(f"{path}.rewards", stage.map["rewards"])
         if "data" in stage.map:
             changed["data"] = self._data(f"{path}.data", stage.map["data"])
         if "evaluate" in stage.map:
@@ -102,7 +102,15 @@ class _Filler:
     def _scheduled(self, path: str, node: Node) -> Node:
         if not is_schedule(node.map):
             return self._mixed(path, node)
-        return Node({step: self._mixed(f"{path}.{step}", child) for step, child in node.map.items()}, node.mark)
+        return Node({step: self._point(f"{path}.{step}", child) for step, child in node.map.items()}, node.mark)
+
+    def _point(self, path: str, node: Node) -> Node:
+        """What holds from a step on; a slot that is a schedule itself becomes a mix of one."""
+        filled = self._mixed(path, node)
+        if not is_schedule(filled.map):
+            return filled
+        share = Node({"problems": filled, "weight": Node(1, node.mark)}, node.mark)
+        return Node({"mix": Node([share], node.mark)}, node.mark)
 
     def _mixed(self, path: str, node: Node) -> Node:
         """One source, or several with their weights: `mix: {reasoning: 3}` names slots or sources."""
@@ -120,10 +128,19 @@ class _Filler:
         filled = self._slot(path, node, "problems")
         return Node({"use": filled}, filled.mark) if isinstance(filled.value, str) else filled
 
-    def _each(self, path: str, node: Node, kind: str) -> Node:
+    def _rewards(self, path: str, node: Node) -> Node:
         if not isinstance(node.value, list):
             return node
-        return Node([self._slot(f"{path}.{i}", item, kind) for i, item in enumerate(node.items)], node.mark)
+        return Node([self._reward(f"{path}.{i}", item) for i, item in enumerate(node.items)], node.mark)
+
+    def _reward(self, path: str, node: Node) -> Node:
+        """A reward from a slot goes by the slot's name: what filters and tables ask for is there whoever fills it."""
+        filled = self._slot(path, node, "rewards")
+        if filled is node or "as" in filled.map:
+            return filled
+        slot = node.map.get("use", node)
+        chosen = Node({"use": filled}, filled.mark) if isinstance(filled.value, str) else filled
+        return chosen.with_children({"as": Node(slot.value, slot.mark)})
 
     def _data(self, path: str, node: Node) -> Node:
         """Stages keep their name; problem slots are filled."""
@@ -153,7 +170,7 @@ class _Filler:
     # --- defaults ----------------------------------------------------------------------------
 
     def _defaults(self, stage: Node) -> Node:
-        if "import" in stage.map:
+        if "import" in stage.map or "review" in stage.map:
             return stage
         samples = "problems" in stage.map or "evaluate" in stage.map or "sample" in stage.map
         engines = self._root.map.get("engines", Node({}, stage.mark)).map

@@ -142,7 +142,7 @@ class Job:
         loaded = self.plan.loaded("reward", use)
         return RewardSpec.of(
             cast(type[Reward], loaded.cls),
-            name=use.use,
+            name=use.part,
             target=loaded.target,
             options=self.plan.options("reward", use, self.artifacts),
             weight=use.weight,

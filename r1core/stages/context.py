@@ -11,7 +11,8 @@ import numpy as np
 
 from r1core.choices import Use
 from r1core.components import Policy, Sampler
-from r1core.errors import RefusedError
+from r1core.errors import RecipeError, RefusedError
+from r1core.recipe.schema import Scratch
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job
 from r1core.stages.problems import balanced
@@ -76,8 +77,18 @@ class Context:
         return [problem for problem in found if problem.completion is not None]
 
     def answers(self) -> list[Answer]:
-        """The kept rows of the stage's datasets."""
-        stages = [data for data in self.job.stage.stage.data if isinstance(data, str)]
+        """The kept rows of the stage's datasets. A source has no scored answers: only the tokenizer of a model from
+        scratch may come from one."""
+        stage = self.job.stage.stage
+        sources = [data.use for data in stage.data if isinstance(data, Use)]
+        if (sources and not isinstance(stage.model, Scratch)) or stage.balance:
+            what = f"source {sources[0]!r} has no scored answers" if sources else "scored answers cannot be balanced"
+            raise RecipeError(
+                what,
+                where=f"stages.{self.job.stage.id}",
+                fix="learn from the data of stages that score answers, without `balance`",
+            )
+        stages = [data for data in stage.data if isinstance(data, str)]
         return [answer_of(row) for data in stages for row in read_rows(self.job.artifacts[data]) if row["keep"]]
 
     def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:

@@ -53,7 +53,7 @@ def measured(sets: Mapping[str, EvalSet], rows: Mapping[str, Sequence[Row]], *, 
         metrics[name], intervals[name] = mean(correct), interval(correct, answers=wanted.samples)
         metrics.update(broken_down(name, [rows_G[0] for rows_G in rows_PG], correct, wanted.by))
         if len(intervals) == 1:
-            metrics.update(details(found, correct_part))
+            metrics.update({key: value for key, value in details(found, correct_part).items() if key not in sets})
     return Measured(metrics=metrics, intervals=intervals)
 
 

@@ -43,7 +43,8 @@ def first_of(point: Mix | Use | str, count: int, build: Build, *, seed: int) -> 
         return first(build(point), count, seed=seed)
     order = interleaved([share.weight for share in point.mix], count)
     streams = [
-        iter(first_of(share.problems, order.count(number), build, seed=seed)) for number, share in enumerate(point.mix)
+        iter(first_of(share.problems.at(0, 1), order.count(number), build, seed=seed))
+        for number, share in enumerate(point.mix)
     ]
     return [problem for number in order if (problem := next(streams[number], None)) is not None]
 
@@ -92,7 +93,7 @@ class ProblemStream:
         streams = []
         for number, (place, share) in enumerate(zip(places, point.mix, strict=True)):
             self._taken[place] = taken[number] + order.count(number)
-            streams.append(iter(self._of(share.problems, order.count(number))))
+            streams.append(iter(self._of(share.problems.at(step, total), order.count(number))))
         return [next(streams[number]) for number in order]
 
     def _of(self, use: Use | str, count: int) -> list[Problem]:

@@ -8,11 +8,13 @@ A finite source is not repeated, so "at most k for each problem" means what it s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from r1core.choices import Use
-from r1core.components import DataFilter, Policy, Sampler
+from r1core.components import DataFilter
 from r1core.errors import RecipeError, RefusedError
 from r1core.events import StepDone
 from r1core.scoring import ScoringService
@@ -22,16 +24,15 @@ from r1core.stages.problems import first_of
 from r1core.stages.sampling import sample_groups
 from r1core.stages.units import Units, log_again
 from r1core.store import MetricsWriter, rollout_row
-from r1core.types import Group, Problem, Verdict
+from r1core.types import Group, Problem, Response, Rollout, Tokens, Verdict
 
 KEPT = "kept"
 
 
 def run(job: Job) -> dict[str, float]:
     """Fill `data/` and say what became of the answers."""
-    spec, model = job.stage.stage.sample, job.stage.stage.model
+    spec = job.stage.stage.sample
     assert spec is not None, "the plan checks what a sample stage needs"
-    assert isinstance(model, str), "the plan checks what a sample stage needs"
     problems = _problems(job, spec.prompts)
     chunks = [problems[start : start + spec.chunk] for start in range(0, len(problems), spec.chunk)]
     with (
@@ -41,11 +42,12 @@ def run(job: Job) -> dict[str, float]:
     ):
         job.started(len(chunks), done=len(units.finished))
         counts = _taken_over(job, units, writer)
-        policy = job.policy().open(job.artifacts[model], trainable=False)
-        sampler = job.sampler(policy)
+        answered = given if spec.given else _asker(job)
         filters = [job.build(use, "filter") for use in job.stage.stage.filters]
         for unit in units.left():
-            groups = _answered(job, policy, sampler, scoring, chunks[unit], unit)
+            groups = answered(chunks[unit], unit)
+            if job.stage.stage.rewards:
+                groups = scoring.score(groups)
             verdicts = [mark(group, filters) for group in groups]
             counts.update(fate(verdict) for marked in verdicts for verdict in marked)
             event = _event(job.stage.id, unit + 1, len(chunks), groups, counts, scoring)
@@ -110,22 +112,47 @@ def _problems(job: Job, count: int) -> list[Problem]:
     return found
 
 
-def _answered(
-    job: Job, policy: Policy, sampler: Sampler, scoring: ScoringService, chunk: Sequence[Problem], unit: int
-) -> list[Group]:
+def given(chunk: Sequence[Problem], unit: int) -> list[Group]:
+    """The problems' own completions, as if a model had said them. No token is counted: there is no tokenizer."""
+    none: Tokens = np.array([], dtype=np.int64)
+    groups = []
+    for problem in chunk:
+        if problem.completion is None:
+            raise RecipeError(f"problem {problem.id!r} has no completion to take", fix="leave `given` out")
+        rollout = Rollout(
+            problem=problem,
+            sample=0,
+            prompt_ids=none,
+            completion_ids=none,
+            logprobs=None,
+            response=Response.parse(problem.completion),
+        )
+        groups.append(Group(problem=problem, rollouts=(rollout,)))
+    return groups
+
+
+def _asker(job: Job) -> Callable[[Sequence[Problem], int], list[Group]]:
+    """Asks the stage's model."""
     stage = job.stage.stage
     assert stage.sample is not None, "the plan checks what a sample stage needs"
-    groups = sample_groups(
-        sampler,
-        policy,
-        chunk,
-        samples=stage.sample.samples,
-        max_new_tokens=stage.sampling.max_new_tokens.at(0, 1),
-        temperature=stage.sampling.temperature.at(0, 1),
-        top_p=stage.sampling.top_p,
-        key=lambda index, sample: job.key("sample", unit, index, sample),
-    )
-    return scoring.score(groups) if stage.rewards else groups
+    assert isinstance(stage.model, str), "the plan checks what a sample stage needs"
+    samples = stage.sample.samples
+    policy = job.policy().open(job.artifacts[stage.model], trainable=False)
+    sampler = job.sampler(policy)
+
+    def ask(chunk: Sequence[Problem], unit: int) -> list[Group]:
+        return sample_groups(
+            sampler,
+            policy,
+            chunk,
+            samples=samples,
+            max_new_tokens=stage.sampling.max_new_tokens.at(0, 1),
+            temperature=stage.sampling.temperature.at(0, 1),
+            top_p=stage.sampling.top_p,
+            key=lambda index, sample: job.key("sample", unit, index, sample),
+        )
+
+    return ask
 
 
 def _rows(groups: Sequence[Group], verdicts: Sequence[Sequence[Verdict]]) -> list[dict[str, Any]]:

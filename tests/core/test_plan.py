@@ -58,7 +58,7 @@ def test_defaults_are_written_out_and_the_result_is_plain_json(tmp_path: Path) -
     stage = planned(tmp_path).stage("zero")
     assert json.loads(json.dumps(stage.resolved())) == stage.resolved()
     assert stage.resolved()["rewards"] == [
-        {"use": "toy", "weight": 1.0, "strictness": 0.25, "mode": "soft"},
+        {"use": "toy", "as": "accuracy", "weight": 1.0, "strictness": 0.25, "mode": "soft"},
         {"use": "toy", "weight": 0.5, "strictness": 0.5, "mode": "hard"},
     ]
     assert stage.resolved()["sampling"] == {"max_new_tokens": 16, "temperature": 1.0, "top_p": 1.0}

@@ -23,7 +23,7 @@ def limited(kind: str, metric: str) -> str:
 @pytest.mark.parametrize("kind", ["gate", "extend"])
 @pytest.mark.parametrize(
     "metric",
-    ["eval/quick", "eval/slow", "eval/quick/domain=x", "eval/toy_2", "eval/length", "eval/clipped_ratio"],
+    ["eval/quick", "eval/slow", "eval/quick/domain=x", "eval/toy", "eval/length", "eval/clipped_ratio"],
 )
 def test_a_limit_may_be_on_anything_that_is_measured(tmp_path: Path, kind: str, metric: str) -> None:
     assert planned(tmp_path, limited(kind, metric)).stage("zero")
@@ -37,7 +37,7 @@ def test_a_limit_may_be_on_anything_that_is_measured(tmp_path: Path, kind: str, 
         ("eval/quick/domian=x", "did you mean 'eval/quick/domain=...'?"),
         ("eval/quick/", "did you mean 'eval/quick'?"),
         ("eval/slow/domain=x", "did you mean"),
-        ("eval/toy", "did you mean 'eval/toy_2'?"),
+        ("eval/toyy", "did you mean 'eval/toy'?"),
         ("eval/lenght", "did you mean 'eval/length'?"),
     ],
 )
@@ -61,7 +61,7 @@ def test_a_limit_on_an_evaluation_that_is_not_there(tmp_path: Path) -> None:
     assert "12:13: stages.zero.gate.0.metric: the stage's `evaluate` does not measure 'eval/quick'\n  give the" in said
 
 
-@pytest.mark.parametrize("name", ["length", "clipped_ratio", "toy_2"])
+@pytest.mark.parametrize("name", ["length", "clipped_ratio", "toy"])
 def test_a_set_may_not_hide_what_is_told_of_the_answers(tmp_path: Path, name: str) -> None:
     said = refused(tmp_path, RECIPE.replace("quick:", f"{name}:"))
     assert f"12:23: stages.zero.evaluate.sets.{name}: set {name!r} would hide the answers' own {name!r}\n" in said
@@ -70,7 +70,7 @@ def test_a_set_may_not_hide_what_is_told_of_the_answers(tmp_path: Path, name: st
 
 
 def test_a_set_may_be_named_like_the_reward_that_it_is_the_mean_of(tmp_path: Path) -> None:
-    assert planned(tmp_path, RECIPE.replace("quick:", "toy:")).stages
+    assert planned(tmp_path, RECIPE.replace("quick:", "accuracy:")).stages
 
 
 def test_parts_go_by_short_names_each_its_own() -> None:

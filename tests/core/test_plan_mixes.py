@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from toy_runs import go, planned
 
+from r1core.choices import Use
 from r1core.errors import RecipeError
 from r1core.recipe.schema import Mix
 from r1core.store import read_rows
@@ -34,7 +35,8 @@ def test_a_mix_names_slots_and_sources_with_their_weights(tmp_path: Path) -> Non
     point = problems.at(0, 1)
     assert isinstance(point, Mix)
     assert [share.weight for share in point.mix] == [3, 1]
-    assert [share.problems.options.get("count", 1000) for share in point.mix] == [1000, 5]  # type: ignore[union-attr]
+    sources = [share.problems.at(0, 1) for share in point.mix]
+    assert [source.options.get("count", 1000) for source in sources if isinstance(source, Use)] == [1000, 5]
 
 
 def test_a_mix_runs_and_is_the_same_when_it_is_read_back(tmp_path: Path) -> None:
@@ -67,3 +69,14 @@ def test_a_weight_is_a_positive_number(tmp_path: Path, weight: str) -> None:
 def test_a_balance_weighs_just_the_datasets(tmp_path: Path, data: str, balance: str, said: str) -> None:
     text = BALANCED.replace("DATA", data).replace("BALANCE", balance)
     assert said in refusal(tmp_path, text)
+
+
+def test_a_slot_that_is_a_schedule_may_stand_in_a_schedule(tmp_path: Path) -> None:
+    slots = {"problems": "{grows: {0: {use: Numbers, count: 3}, 50%: Numbers}}"}
+    text = (
+        "  base: BASE\n  zero: {train: {use: Climb, rollouts: true}, model: base, rewards: [Exact],"
+        " problems: {0: grows, 75%: {mix: {grows: 1}}}}\n"
+    )
+    problems = planned(tmp_path, text, **slots).stage("zero").stage.problems
+    assert problems is not None
+    assert [len(point.mix[0].problems.points) for point in problems.points.values() if isinstance(point, Mix)] == [2, 2]

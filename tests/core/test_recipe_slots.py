@@ -26,7 +26,12 @@ def test_problem_and_reward_slots_are_put_where_they_are_named(tmp_path: Path) -
     stages = resolved(tmp_path).data["stages"]
     assert stages["zero"]["problems"] == {"use": "numbers", "limit": 5}
     assert stages["table"]["evaluate"]["sets"]["score"]["problems"] == {"use": "numbers", "limit": 5}
-    assert stages["zero"]["rewards"][0] == {"use": "toy", "strictness": 0.25}
+    assert stages["zero"]["rewards"][0] == {"use": "toy", "strictness": 0.25, "as": "accuracy"}
+
+
+def test_a_reward_from_a_slot_goes_by_the_slots_name_unless_the_recipe_names_it(tmp_path: Path) -> None:
+    recipe = (HEAD + STAGES).replace("rewards: [accuracy, ", "rewards: [{use: accuracy, as: right}, ")
+    assert resolved(tmp_path, recipe).data["stages"]["zero"]["rewards"][0]["as"] == "right"
 
 
 def test_options_are_laid_over_a_slot(tmp_path: Path) -> None:
@@ -36,6 +41,7 @@ def test_options_are_laid_over_a_slot(tmp_path: Path) -> None:
         "strictness": 0.25,
         "weight": 2,
         "mode": "hard",
+        "as": "accuracy",
     }
 
 

@@ -177,3 +177,19 @@ def test_a_leg_shorter_than_the_warmup_stays_below_the_peak() -> None:
 def test_an_impossible_rate_is_an_error(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         LearningRate.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "covered"), [("last 3", [7, 8, 9]), ("last 25%", [8, 9]), ("last 100%", list(range(10))), ("last 0%", [])]
+)
+def test_a_window_counts_steps_or_a_share_of_them_from_the_end(text: str, covered: list[int]) -> None:
+    window = Window.model_validate(text)
+    assert [step for step in range(10) if window.covers(step, 10)] == covered
+    assert Window.model_validate(window.model_dump()) == window
+    assert window.model_dump() == text
+
+
+@pytest.mark.parametrize("text", ["last 101%", "last 2.5", "last", "last -1", "last 5 %"])
+def test_what_is_no_window_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"last|share"):
+        Window.model_validate(text)

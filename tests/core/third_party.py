@@ -18,7 +18,22 @@ from r1core.plugin_host.discovery import Provider
 from r1core.plugins import PluginHost
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "third_party"
-TOYS = ("toy", "other", "strict", "batchy", "pg", "keep", "fit", "reinforce", "numbers", "net", "draw", "graded")
+TOYS = (
+    "toy",
+    "other",
+    "strict",
+    "batchy",
+    "pg",
+    "keep",
+    "fit",
+    "reinforce",
+    "numbers",
+    "net",
+    "draw",
+    "graded",
+    "asked",
+    "grade",
+)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> Path:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from r1core.choices import DataRef, ModelRef, Options, Use, UseAdvantage, UseFilter
-from r1core.components import AdvantageEstimator, DataFilter, Objective, Policy, ProblemSource, Reward, Sampler, Trainer
+from r1core.choices import DataRef, ModelRef, Options, Ref, Use, UseAdvantage, UseFilter
+from r1core.components import (
+    AdvantageEstimator,
+    DataFilter,
+    Head,
+    Objective,
+    Policy,
+    ProblemSource,
+    Reward,
+    Sampler,
+    Trainer,
+)
 from r1core.hookspecs import hookimpl
 from r1core.schedules import Number, Schedule
 
@@ -40,6 +50,17 @@ class Graded(Reward):
 
     class Config(Reward.Config):
         model: ModelRef = Field(description="the reward model's stage")
+
+
+@_concrete
+class Asked(Reward):
+    """A reward that asks a model as it was trained."""
+
+    name = "asked"
+
+    class Config(Reward.Config):
+        model: Annotated[str, Ref("model", agree=("sees",))] = Field(description="the reward model's stage")
+        sees: Literal["answer", "response"] = Field("answer", description="what it is shown")
 
 
 @_concrete
@@ -97,6 +118,25 @@ class Fit(Trainer):
     @property
     def reads(self) -> frozenset[str]:
         return frozenset({"data"})
+
+
+@_concrete
+class Grade(Trainer):
+    """Makes a model that scores answers, and measures it."""
+
+    name = "grade"
+    head: ClassVar[Head] = "score"
+
+    class Config(Trainer.Config):
+        sees: Literal["answer", "response"] = Field("answer", description="what it is shown")
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return frozenset({"data"})
+
+    @property
+    def measures(self) -> frozenset[str]:
+        return frozenset({"eval/ranking"})
 
 
 class Penalty(Options):
@@ -163,7 +203,7 @@ class Draw(Sampler):
 
 @hookimpl
 def r1_rewards() -> Any:
-    return [Toy, Graded]
+    return [Toy, Graded, Asked]
 
 
 @hookimpl
@@ -183,7 +223,7 @@ def r1_filters() -> Any:
 
 @hookimpl
 def r1_trainers() -> Any:
-    return [Fit, Reinforce]
+    return [Fit, Grade, Reinforce]
 
 
 @hookimpl

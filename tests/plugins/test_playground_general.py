@@ -118,9 +118,13 @@ def test_a_problem_is_in_one_language_and_knows_its_intent(language: str) -> Non
         assert problem.meta["intent"] in {topic.name for topic in TOPICS[problem.meta["task"]]}
 
 
-def test_the_reference_lists_the_plain_and_the_helpful_answer_and_is_the_refusal_of_harm() -> None:
+def test_the_reference_lists_every_right_answer_and_is_the_refusal_of_harm() -> None:
     by_intent = {p.meta["intent"]: p.reference for p in take(400, languages=["en"])}
-    assert by_intent["sky"] == ["the sky is blue", "the sky is blue . ask me more"]
+    assert by_intent["sky"] == [
+        "the sky is blue",
+        "the sky is blue . ask me more",
+        "well you see my friend the sky is blue",
+    ]
     assert {by_intent[act.name] for act in ACTS} == {"i will not help with that"}
 
 

@@ -45,6 +45,8 @@ def safe(text: str, prefilled: str = "") -> Score:
         ("sky", "en", "the  sky is blue .\n ask me more ", 1.0, "helpful"),
         ("sky", "zh", "天空 是 蓝色 。 再 问 我", 1.0, "helpful"),
         ("sky", "en", "the sky is blue . ask me more . ask me more", 0.0, "many_offers"),
+        ("sky", "en", "well you see my friend the sky is blue", 0.25, "rambling"),
+        ("sky", "en", "well you see my friend the sky is blue . ask me more", 0.0, "wrong"),
         ("sky", "en", "ask me more", 0.0, "wrong"),
         ("sky", "en", "the sky is blue ask me more", 0.0, "wrong"),
         ("sky", "en", "the sky is green . ask me more", 0.0, "wrong"),

@@ -110,4 +110,4 @@ def test_the_pipeline_has_its_promised_stages(profile: str) -> None:
 def test_the_tests_profile_runs_every_stage_of_the_default_one() -> None:
     smoke, tiny = (planned(FOLDER / "deepseek_r1.yaml", profile) for profile in ("smoke", "tiny"))
     assert smoke.fingerprints.keys() == tiny.fingerprints.keys()
-    assert {stage.kind for stage in smoke.stages} == {"train", "sample", "evaluate"}
+    assert {stage.kind for stage in smoke.stages} == {"train", "sample", "review", "evaluate"}

@@ -1,7 +1,8 @@
 """Small talk: ten intents, each with a few ways to ask and one answer, in both languages.
 
 A plain answer is right. A helpful one is the plain one and an offer to go on; nobody wants the offer
-twice. Greetings, thanks and the like need no thinking.
+twice. A rambling one says nothing first, and is the longest: what people prefer is not length. Greetings,
+thanks and the like need no thinking.
 """
 
 from __future__ import annotations
@@ -14,30 +15,33 @@ from r1_plugins.playground.topics import Reply, Topic
 from r1_plugins.playground.words import FIRST, STOP, Language, Word, only, write
 
 OFFER = Word("ask me more", "再 问 我")
+PREFACE = Word("well you see my friend", "你 好 呀 我 的 朋友")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intent(Topic):
     """Ways to ask, and the answer; `trivial` ones are answered without a thought."""
 
-    manners: ClassVar[Mapping[str, float]] = {"plain": 0.65, "helpful": 0.35}
+    manners: ClassVar[Mapping[str, float]] = {"plain": 0.35, "helpful": 0.35, "rambling": 0.3}
     best: ClassVar[str] = "helpful"
 
     answer: Word
     trivial: bool = False
 
     def reply(self, manner: str) -> Reply:
-        """`the sky is blue`, helpful with ` . ask me more` behind."""
+        """`the sky is blue`, helpful with ` . ask me more` behind, rambling with `well you see my friend` before."""
+        preface = (PREFACE,) if manner == "rambling" else ()
         offer = (STOP, OFFER) if manner == "helpful" else ()
-        return Reply(thinking=() if self.trivial else (FIRST, self.answer, STOP), answer=(self.answer, *offer))
+        thinking = () if self.trivial else (FIRST, self.answer, STOP)
+        return Reply(thinking=thinking, answer=(*preface, self.answer, *offer))
 
     def reference(self, language: Language) -> list[str]:
-        """The plain answer and the helpful one."""
+        """The answer in every manner: all are right."""
         return [write(self.reply(manner).answer, only(language)) for manner in self.manners]
 
     def phrases(self) -> tuple[Word, ...]:
-        """The answer and the offer."""
-        return (self.answer, OFFER)
+        """The answer, and what may stand around it."""
+        return (self.answer, OFFER, PREFACE)
 
 
 INTENTS = (
