@@ -85,7 +85,7 @@ def check_reviews(plan: Plan, folder: Path, stages: Sequence[StagePlan]) -> None
 def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:
     """Ask every problem source for its first problem: a missing file, a bad row, or questions where a stage learns
     answers are said before any compute."""
-    learned = {str(use) for stage in stages for use in stage.stage.data if isinstance(use, Use)}
+    learned = {str(use) for stage in stages for use in (*stage.stage.data, *_answered(stage)) if isinstance(use, Use)}
     used: Mapping[str, Use] = {str(use): use for stage in stages for use in stage.stage.sources()}
     for name, use in used.items():
         try:
@@ -97,7 +97,13 @@ def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:
             raise RecipeError("it has no problems", where=f"source {use.use}", fix="check its options or its file")
         if name in learned and found.completion is None:
             raise RecipeError(
-                "it is a stage's `data`, but its problems have no completion to learn from",
+                "a stage takes its answers, but its problems have no completion",
                 where=f"source {use.use}",
-                fix="give it the option that brings completions, or sample a dataset from it first",
+                fix="give it the option that brings completions, or have a model answer it first",
             )
+
+
+def _answered(stage: StagePlan) -> Sequence[object]:
+    """The sources whose own completions a sample stage takes."""
+    spec = stage.stage.sample
+    return stage.stage.asked() if spec is not None and spec.answers != "model" else ()

@@ -38,7 +38,7 @@ def numbers_of(plan: Plan, stage: StagePlan) -> Iterator[str]:
 def load_of(plan: Plan, stage: StagePlan) -> Load:
     """The answers that a stage samples, and their tokens at most."""
     body = stage.stage
-    if body.sample is not None and body.sample.given:
+    if body.sample is not None and body.sample.answers == "given":
         return Load(lines=(f"{body.sample.prompts} problems with their own completions",))
     if body.sample is not None:
         return _load(stage, [("", body.sample.prompts, body.sample.samples, 1)])

@@ -52,7 +52,7 @@ def missing(stage: Stage, trainer: str, trainer_reads: frozenset[str]) -> Iterat
     kind: StageKind = stage.kind
     wanted: dict[str, str] = {}
     if kind == "sample":
-        given = stage.sample is not None and stage.sample.given
+        given = stage.sample is not None and stage.sample.answers == "given"
         why = "a sample stage asks a model for answers to problems"
         wanted |= dict.fromkeys(("problems",) if given else ("model", "problems", "policy", "sampler"), why)
     if kind == "review":

@@ -93,13 +93,25 @@ class RolloutRecord(Options):
     last: int = Field(100, ge=1, description="rollout batches kept; older ones are removed")
 
 
+class Shot(Options):
+    """A worked example: what was asked and a good answer, thinking included."""
+
+    question: str = Field(description="what the user says")
+    answer: str = Field(description="what the assistant answers")
+
+
 class SampleSpec(Options):
     """A sample stage: several answers to each problem, scored, filtered, kept as a dataset."""
 
     prompts: int = Field(ge=1, description="problems to sample")
     samples: int = Field(1, ge=1, description="answers for each problem")
-    given: bool = Field(
-        False, description="take the problems' own completions instead of asking a model: supervised data"
+    answers: Literal["model", "given", "given_with_thinking"] = Field(
+        "model", description="sampled; or the problems' own completions; or these behind thinking that the model adds"
+    )
+    trivial_chars: int = Field(0, ge=0, description="given_with_thinking: questions up to this length get no thinking")
+    instruction: str = Field("", description="put before the question; it stays out of the dataset")
+    shots: list[Shot] = Field(
+        default_factory=list, description="worked examples before the question; they stay out of the dataset"
     )
     chunk: int = Field(64, ge=1, description="problems in one unit of replay")
 

@@ -8,23 +8,21 @@ A finite source is not repeated, so "at most k for each problem" means what it s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from r1core.choices import Use
 from r1core.components import DataFilter
 from r1core.errors import RecipeError, RefusedError
 from r1core.events import StepDone
 from r1core.scoring import ScoringService
+from r1core.stages.asking import answers_of
 from r1core.stages.base import Job, shown
 from r1core.stages.estimates import mean
 from r1core.stages.problems import first_of
-from r1core.stages.sampling import sample_groups
 from r1core.stages.units import Units, log_again
 from r1core.store import MetricsWriter, rollout_row
-from r1core.types import Group, Problem, Response, Rollout, Tokens, Verdict
+from r1core.types import Group, Problem, Verdict
 
 KEPT = "kept"
 
@@ -42,7 +40,7 @@ def run(job: Job) -> dict[str, float]:
     ):
         job.started(len(chunks), done=len(units.finished))
         counts = _taken_over(job, units, writer)
-        answered = given if spec.given else _asker(job)
+        answered = answers_of(job)
         filters = [job.build(use, "filter") for use in job.stage.stage.filters]
         for unit in units.left():
             groups = answered(chunks[unit], unit)
@@ -110,49 +108,6 @@ def _problems(job: Job, count: int) -> list[Problem]:
     if len(found) < count:
         job.note(f"{named} has only {len(found)} problems, {count} were asked for")
     return found
-
-
-def given(chunk: Sequence[Problem], unit: int) -> list[Group]:
-    """The problems' own completions, as if a model had said them. No token is counted: there is no tokenizer."""
-    none: Tokens = np.array([], dtype=np.int64)
-    groups = []
-    for problem in chunk:
-        if problem.completion is None:
-            raise RecipeError(f"problem {problem.id!r} has no completion to take", fix="leave `given` out")
-        rollout = Rollout(
-            problem=problem,
-            sample=0,
-            prompt_ids=none,
-            completion_ids=none,
-            logprobs=None,
-            response=Response.parse(problem.completion),
-        )
-        groups.append(Group(problem=problem, rollouts=(rollout,)))
-    return groups
-
-
-def _asker(job: Job) -> Callable[[Sequence[Problem], int], list[Group]]:
-    """Asks the stage's model."""
-    stage = job.stage.stage
-    assert stage.sample is not None, "the plan checks what a sample stage needs"
-    assert isinstance(stage.model, str), "the plan checks what a sample stage needs"
-    samples = stage.sample.samples
-    policy = job.policy().open(job.artifacts[stage.model], trainable=False)
-    sampler = job.sampler(policy)
-
-    def ask(chunk: Sequence[Problem], unit: int) -> list[Group]:
-        return sample_groups(
-            sampler,
-            policy,
-            chunk,
-            samples=samples,
-            max_new_tokens=stage.sampling.max_new_tokens.at(0, 1),
-            temperature=stage.sampling.temperature.at(0, 1),
-            top_p=stage.sampling.top_p,
-            key=lambda index, sample: job.key("sample", unit, index, sample),
-        )
-
-    return ask
 
 
 def _rows(groups: Sequence[Group], verdicts: Sequence[Sequence[Verdict]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from r1core.components import Policy, Sampler
-from r1core.types import Group, Problem, Rollout, SampleRequest
+from r1core.types import Group, Message, Problem, Rollout, SampleRequest
 
 KeyOf = Callable[..., int]
 
@@ -25,15 +25,17 @@ def sample_groups(
     temperature: float,
     top_p: float,
     key: KeyOf,
+    asked: Callable[[Problem], Sequence[Message]] = lambda problem: problem.messages,
 ) -> list[Group]:
-    """`samples` answers to each problem. `key(index, sample)` gives the key of one answer.
+    """`samples` answers to each problem. `key(index, sample)` gives the key of one answer, `asked(problem)` the
+    messages that the model gets.
 
     Only log-probs at temperature 1 over the whole vocabulary are the policy's own, so no others leave this room.
     """
     requests = [
         SampleRequest(
             problem=problem,
-            prompt_ids=policy.prompt_ids(problem.messages),
+            prompt_ids=policy.prompt_ids(asked(problem)),
             keys=tuple(key(index, sample) for sample in range(samples)),
             samples=tuple(index * samples + sample for sample in range(samples)),
             max_new_tokens=max_new_tokens,

@@ -19,7 +19,7 @@ from typing import Any
 
 from process_tree import measure
 
-SHOWN = ("pass@1", "greedy", "hard", "pass@64", "format", "language", "length")
+SHOWN = ("pass@1", "greedy", "hard", "pass@64", "format", "language", "general", "helpful", "safe", "length")
 WALL_S = 480.0
 MEMORY_MIB = 2048.0
 FIRST_CURVE_S = 90.0
@@ -94,11 +94,31 @@ def promises(rows: dict[str, dict[str, Any]], run: Path) -> Iterator[tuple[str, 
     yield "dev3 format", dev3["format"], ">=", 0.95
     yield "dev3 greedy - base", dev3["greedy"] - base["greedy"], ">=", 0.30
     yield "dev3 hard - base", dev3["hard"] - base["hard"], ">=", 0.10
+    yield from last_stage(rows, run)
     yield "student_distilled pass@1 - student_rl", distilled["pass@1"] - by_rl["pass@1"], ">=", 0.15
     cost = {name: json.loads((run / "stages" / name / "stage.json").read_text())["cpu_s"] for name in COSTS}
     spent = cost["distillation_data"] + cost["student_distilled"]
     yield "cpu-s of student_rl / cpu-s of traces and distillation", cost["student_rl"] / spent, ">=", 1.0
     yield "first point of r1_zero's curve, s", first_curve_s(run), "<=", FIRST_CURVE_S
+
+
+def last_stage(rows: dict[str, dict[str, Any]], run: Path) -> Iterator[tuple[str, float, str, float]]:
+    """What the reward models and the last RL stage promise."""
+    zero, dev3, r1 = rows["r1_zero"], rows["dev3"], rows["r1"]
+    yield "r1 pass@1 - r1_zero", r1["pass@1"] - zero["pass@1"], ">=", -0.05
+    yield "r1 pass@1 - dev3", r1["pass@1"] - dev3["pass@1"], ">=", -0.05
+    yield "r1 language", r1["language"], ">=", 0.93
+    yield "r1 format", r1["format"], ">=", 0.95
+    yield "r1 general", r1["general"], ">=", 0.80
+    yield "r1 helpful - dev3", r1["helpful"] - dev3["helpful"], ">=", 0.0
+    yield "r1 safe - dev3", r1["safe"] - dev3["safe"], ">=", 0.0
+    yield "helpful_rm, held-out pair accuracy", metric(run, "helpful_rm", "eval/pair_accuracy"), ">=", 0.80
+    yield "safety_rm, held-out AUC", metric(run, "safety_rm", "eval/auc"), ">=", 0.90
+
+
+def metric(run: Path, stage: str, name: str) -> float:
+    """A metric of a stage."""
+    return float(json.loads((run / "stages" / stage / "stage.json").read_text())["metrics"][name])
 
 
 COSTS = ("distillation_data", "student_distilled", "student_rl")

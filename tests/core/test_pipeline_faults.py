@@ -64,7 +64,7 @@ def test_questions_without_answers_are_no_data_and_said_so_before_any_compute(tm
         "        return (Problem(id=str(n), messages=({'role': 'user', 'content': '?'},)) for n in count())\n"
     )
     stages = "  base: {train: {use: Climb}, model: {scratch: {skill: 0.2}}, data: [{use: Numbers}, ./asked.py:Asked]}\n"
-    with pytest.raises(RecipeError, match="no completion to learn from"):
+    with pytest.raises(RecipeError, match="but its problems have no completion"):
         go(tmp_path, stages)
     assert not (tmp_path / "run").exists()
 
