@@ -23,20 +23,30 @@ from r1core.untrusted import untrusted
 Row: TypeAlias = Mapping[str, Any]
 ORDER = ("pass@1", "greedy", "hard", "format", "language", "general", "helpful", "safe", "length")
 CI = "_ci95"
+QUIET = 0.005
+"""A share below this reads as 0.00."""
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
-    """The table of models by metrics, then one small table for each breakdown."""
+    """The table of models by metrics, then a small one for what only some models were measured on, and for each
+    breakdown."""
     names = list(dict.fromkeys(name for row in rows for name in row["metrics"] if not name.endswith(CI)))
-    plain = [name for name in names if "/" not in name]
-    known = [name for name in ORDER if name in plain]
+    plain = [name for name in names if "/" not in name and not _is_quiet(name, rows)]
+    shared = [name for name in plain if all(name in row["metrics"] for row in rows)]
+    known = [name for name in ORDER if name in shared]
     if not rows:
         return []
-    drawn = [_table("", rows, [(name, name) for name in [*known, *(name for name in plain if name not in known)]])]
-    for title, columns in _breakdowns(names).items():
+    drawn = [_table("", rows, [(name, name) for name in [*known, *(name for name in shared if name not in known)]])]
+    some = {name: [(name, name)] for name in plain if name not in shared}
+    for title, columns in {**some, **_breakdowns(names)}.items():
         measured = [row for row in rows if any(name in row["metrics"] for _, name in columns)]
         drawn.append(_table(title, measured, columns))
     return drawn
+
+
+def _is_quiet(name: str, rows: Sequence[Row]) -> bool:
+    """Whether nothing is to be said of it: no answer of any model was cut off."""
+    return name == "clipped_ratio" and all(row["metrics"].get(name, 0.0) < QUIET for row in rows)
 
 
 def talk_to(folder: Path, rows: Sequence[Row], plan: Sequence[StageRow]) -> str:

@@ -29,9 +29,17 @@ def test_known_metrics_come_in_the_usual_order_then_the_others() -> None:
     assert [str(column.header) for column in table.columns] == ["model", "pass@1", "greedy", "length", "zeta"]
 
 
-def test_a_metric_that_a_model_lacks_is_an_empty_cell() -> None:
-    (table,) = tables([row("base", pass_1=0.1), row("r1", pass_1=0.9, safe=1.0)])
-    assert [str(cell) for cell in table.columns[2].cells] == ["", "1.00"]
+def test_a_metric_that_only_some_models_have_is_a_table_of_its_own() -> None:
+    main, some = tables([row("base", pass_1=0.1), row("r1", pass_1=0.9, safe=1.0)])
+    assert [str(column.header) for column in main.columns] == ["model", "pass@1"]
+    assert str(some.title) == "safe"
+    assert [[str(cell) for cell in column.cells] for column in some.columns] == [["r1"], ["1.00"]]
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.0, False), (0.004, False), (0.2, True)])
+def test_answers_that_were_cut_off_are_shown_when_there_are_some(share: float, shown: bool) -> None:
+    main = tables([row("base", pass_1=0.1, clipped_ratio=0.0), row("r1", pass_1=0.9, clipped_ratio=share)])[0]
+    assert ("clipped_ratio" in [str(column.header) for column in main.columns]) == shown
 
 
 def test_breakdowns_are_tables_of_their_own_for_the_models_that_have_them() -> None:
