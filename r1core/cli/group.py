@@ -20,7 +20,7 @@ from r1core.suggest import did_you_mean
 from r1core.untrusted import untrusted
 
 CORE = {
-    "doctor": "What this machine has, and what is missing; whether a run can be killed here.",
+    "doctor": "What this machine has, and what is missing.",
     "explain": "Everything that goes by a name: options, defaults, where it comes from.",
     "plugins": "The plugins that are installed, and whether they work.",
     "recipe": "Run a recipe, or print its plan.",

@@ -26,6 +26,7 @@ def fail(how):
     if how == "bug":
         raise ZeroDivisionError("a bug")
     if how == "interrupt":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
         os.kill(os.getpid(), signal.SIGINT)
     if how == "stop":
         raise KeyboardInterrupt("stopped at once")

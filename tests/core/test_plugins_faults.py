@@ -138,7 +138,7 @@ def test_a_generator_that_fails_late_is_blamed_on_its_plugin(monkeypatch: pytest
         ("reward", "tooy", "no reward 'tooy'\n  did you mean 'toy'?"),
         ("reward", "other", "no reward 'other': there is an advantage 'other', not a reward"),
         ("advantage", "keep", "no advantage 'keep': there is a filter 'keep', not an advantage"),
-        ("reward", "zzzzzz", "no reward 'zzzzzz'\n  rewards: graded, toy"),
+        ("reward", "zzzzzz", "no reward 'zzzzzz'\n  rewards: asked, graded, toy"),
         ("reward", "toy/toy", "'toy' is built in\n  write 'toy', without a prefix"),
         ("reward", "chm/smiles", "no plugin 'chm' is installed, so 'chm/smiles' means nothing\n  did you mean 'chem'?"),
         ("reward", "chem/smlies", "no reward 'smlies' in plugin 'chem' (r1core-chem==0.1.0)\n  did you mean 'smiles'?"),

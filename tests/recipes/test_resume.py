@@ -15,7 +15,7 @@ from toy_line import STAGES, go, lay_out
 
 from r1core.errors import RecipeError, SetupError
 from r1core.events import Event, StageNote, StageStarted, StepDone
-from r1core.store import read_metrics
+from r1core.store import Checkpoints, read_metrics
 from r1core.store.promised import promised
 
 NEVER = "checkpoint.every_s=1000"
@@ -188,6 +188,12 @@ def test_each_file_of_the_newest_checkpoint_harmed_in_turn(
             copy = tmp_path / "copy"
             shutil.copytree(run, copy / "run")
             harmed(newest(copy / "run") / file, how)
+            found = Checkpoints(copy / "run" / "stages" / "zero", keep=2).newest(lambda finding: None)
+            assert found is not None
+            assert found.step == 4, (file, how)
+            if how != "flipped":  # what follows is the same
+                shutil.rmtree(copy)
+                continue
             events = resumed(unbroken, copy / "run", "zero")
             told = [event.text for event in events if isinstance(event, StageNote)]
             assert any("step-00000006 is damaged" in text for text in told), (file, how, told)
