@@ -117,8 +117,7 @@ def test_a_train_stage_killed_at_a_step(
 
 
 @pytest.mark.parametrize("stage", ["traces", "table"])
-@pytest.mark.parametrize("point", ["first", "middle", "last"])
-@pytest.mark.parametrize("place", ["unit", "ledger.append", "ledger.done"])
+@pytest.mark.parametrize(("point", "place"), [("first", "unit"), ("middle", "ledger.append"), ("last", "ledger.done")])
 def test_a_stage_of_units_killed_at_one(
     unbroken: Unbroken, stage: str, point: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
