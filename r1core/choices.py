@@ -1,7 +1,7 @@
 """How a recipe chooses: options that are checked, components by name, references to other stages' artifacts.
 
     class Config(Trainer.Config):
-        advantage: UseAdvantage = Field(Use(use="grpo"), description="advantage estimator")
+        advantage: UseAdvantage = Field(Use(use="mine"), description="advantage estimator")
         teacher: ModelRef = Field(description="the stage whose model grades")
 
 The plan walks these types (recipe/annotations.py): names are looked up, references become edges.

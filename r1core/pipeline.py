@@ -10,7 +10,6 @@ goes on where it stopped. A first Ctrl-C or SIGTERM lets the stages at work save
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from r1core.plugins import Observers, PluginHost
 from r1core.preflight import check_half_done, check_machine, check_reviews, check_sources
 from r1core.processes import Finished, StageProcess, prepare
 from r1core.recipe.plan import Plan, StagePlan, write_resolved
+from r1core.scheduling import by_chain, default_jobs
 from r1core.stages.child import arguments_of, run_in_process
 from r1core.stages.gates import check_gates
 from r1core.store import RunDirectory, read_json, write_json, write_text
@@ -94,24 +94,6 @@ def run_plan(
             if interrupts.insisted:
                 raise
             raise Interrupted("stopped on request", where=str(folder), fix=GOES_ON) from None
-
-
-def default_jobs() -> int:
-    """One stage at a time for each core; one in all where stages would share an accelerator."""
-    if Path("/dev/nvidia0").exists() or sys.platform == "darwin":
-        return 1
-    return len(os.sched_getaffinity(0))
-
-
-def by_chain(stages: Sequence[StagePlan]) -> list[StagePlan]:
-    """Those first on which the longest chain of other stages waits: a chain begun late leaves cores idle at the end.
-
-    `stages` come in an order in which each is after its inputs; it stays where chains are equally long.
-    """
-    length: dict[str, int] = {}
-    for stage in reversed(stages):
-        length[stage.id] = 1 + max((length[other.id] for other in stages if stage.id in other.inputs), default=0)
-    return sorted(stages, key=lambda stage: -length[stage.id])
 
 
 class _Pipeline:

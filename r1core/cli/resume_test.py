@@ -24,7 +24,8 @@ from r1core.cli.launches import AT_TIME, ORPHANS_S, Ended, Launch
 from r1core.errors import RecipeError, RefusedError, SetupError
 from r1core.recipe.shipped import find_recipe
 from r1core.store import read_json
-from r1core.store.promised import METRICS, differing, promised_of_run
+from r1core.store.metrics import METRICS
+from r1core.store.promised import differing, promised_of_run
 
 SAVE_ALWAYS = "checkpoint.every_s=0"
 """Without it a short recipe has no checkpoints to be killed at. Not in any fingerprint."""

@@ -84,9 +84,13 @@ class Job:
 
     def step(self, event: StepDone, writer: MetricsWriter) -> None:
         """Log one step or unit and show it."""
-        writer.append(event.step, event.metrics)
-        self.last_metrics.update(event.metrics)
+        self.log(event.step, event.metrics, writer)
         self.emit(event)
+
+    def log(self, step: int, metrics: Mapping[str, float], writer: MetricsWriter) -> None:
+        """Log one step or unit, without a word where an earlier process has shown it."""
+        writer.append(step, metrics)
+        self.last_metrics.update(metrics)
 
     def build(self, use: Use, kind: str) -> Any:
         """The component that the recipe names, its artifact references turned into folders; what it had remembered

@@ -23,8 +23,9 @@ from r1core.stages.base import Job
 from r1core.stages.measured import Measured, Row, measured
 from r1core.stages.problems import first
 from r1core.stages.sampling import sample_groups
-from r1core.stages.units import Units, log_again
+from r1core.stages.units import Units
 from r1core.store import MetricsWriter, problem_of, read_rows, rollout_row, write_json
+from r1core.store.metrics import METRICS
 from r1core.types import Problem, Verdict
 
 
@@ -80,7 +81,7 @@ def run(job: Job) -> dict[str, float]:
     with (
         Units(job, [unit.problems for _, own in plan for unit in own]) as units,
         job.scoring() as scoring,
-        MetricsWriter(job.folder / "metrics.jsonl") as writer,
+        MetricsWriter(job.folder / METRICS) as writer,
     ):
         before = sum(end <= len(units.finished) for end in ends)
         job.started(len(plan), done=before)
@@ -94,7 +95,7 @@ def run(job: Job) -> dict[str, float]:
             if step > before:
                 job.step(event, writer)
             else:
-                log_again(job, writer, step, event.metrics)
+                job.log(step, event.metrics, writer)
     write_json(job.folder / "data" / "results.json", rows)
     return job.last_metrics
 

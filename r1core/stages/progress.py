@@ -21,6 +21,7 @@ from r1core.errors import RefusedError
 from r1core.stages.base import Job
 from r1core.store import Checkpoint, Checkpoints, MetricsWriter
 from r1core.store.kills import reached
+from r1core.store.metrics import METRICS
 from r1core.store.rollouts import RolloutsWriter
 from r1core.usage import Usage
 
@@ -28,7 +29,6 @@ MAX_FAILED = 3
 """Saves in a row that failed, after which the stage stops."""
 MAX_SHARE = 0.02
 """Most of the stage's time that saving may take."""
-METRICS = "metrics.jsonl"
 REFERENCE = "reference"
 STATE = "state.json"
 
@@ -103,10 +103,8 @@ class Progress:
         reached("checkpoint.file")
         if (self.job.folder / REFERENCE).exists():
             shutil.copytree(self.job.folder / REFERENCE, folder / REFERENCE)
-        text = json.dumps(
-            {**state, "used": asdict(self.job.meter.now())}, indent=1
-        )  # NaN as Python writes and reads it
-        (folder / STATE).write_text(text, encoding="utf-8")
+        whole = {**state, "used": asdict(self.job.meter.now())}
+        (folder / STATE).write_text(json.dumps(whole, indent=1), encoding="utf-8")  # NaN as Python writes and reads it
 
     def _fail(self, done: int, error: OSError) -> None:
         self._failed += 1

@@ -20,8 +20,9 @@ from r1core.stages.asking import answers_of
 from r1core.stages.base import Job, shown
 from r1core.stages.estimates import mean
 from r1core.stages.problems import first_of
-from r1core.stages.units import Units, log_again
+from r1core.stages.units import Units
 from r1core.store import MetricsWriter, rollout_row
+from r1core.store.metrics import METRICS
 from r1core.types import Group, Problem, Verdict
 
 KEPT = "kept"
@@ -36,7 +37,7 @@ def run(job: Job) -> dict[str, float]:
     with (
         Units(job, chunks) as units,
         job.scoring() as scoring,
-        MetricsWriter(job.folder / "metrics.jsonl") as writer,
+        MetricsWriter(job.folder / METRICS) as writer,
     ):
         job.started(len(chunks), done=len(units.finished))
         counts = _taken_over(job, units, writer)
@@ -58,7 +59,7 @@ def run(job: Job) -> dict[str, float]:
 def _taken_over(job: Job, units: Units, writer: MetricsWriter) -> Counter[str]:
     """Log the units that an earlier process did; returns what has become of their answers."""
     for step, entry in enumerate(units.finished, start=1):
-        log_again(job, writer, step, entry["metrics"])
+        job.log(step, entry["metrics"], writer)
     return Counter(units.finished[-1]["counts"] if units.finished else {})
 
 

@@ -19,10 +19,11 @@ from r1core.stages.base import Job, shown
 from r1core.stages.context import Context
 from r1core.stages.evaluate import measure
 from r1core.stages.legs import Legs
-from r1core.stages.progress import METRICS, REFERENCE, Progress
+from r1core.stages.progress import REFERENCE, Progress
 from r1core.stages.watch import Watch
 from r1core.store import MetricsWriter
 from r1core.store.kills import reached
+from r1core.store.metrics import METRICS
 from r1core.store.rollouts import RolloutsWriter
 from r1core.types import Step
 
@@ -67,7 +68,7 @@ class _Training:
                 begun = time.monotonic()
         with self.job.artifact("model") as folder:
             self.policy.export(folder)
-        self.rollouts.prune()
+        self.rollouts.close()
         for leftover in (SCRATCH, REFERENCE):
             shutil.rmtree(self.job.folder / leftover, ignore_errors=True)
         return {**self.job.last_metrics, **self.watch.told(self.legs.done)}

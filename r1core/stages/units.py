@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from r1core.errors import RecipeError
 from r1core.stages.base import Job
-from r1core.store import Ledger, MetricsWriter, StageDirectory, write_rows
+from r1core.store import Ledger, StageDirectory, write_rows
 from r1core.store.kills import reached
 from r1core.types import Problem
 from r1core.usage import Usage
@@ -105,9 +105,3 @@ def _digest(problems: Sequence[Problem]) -> str:
     """A hash of all that is asked, so that data which changed on the way is noticed."""
     asked = [[p.id, [dict(message) for message in p.messages], p.reference] for p in problems]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def log_again(job: Job, writer: MetricsWriter, step: int, metrics: Mapping[str, float]) -> None:
-    """Log what an earlier process did and has shown."""
-    writer.append(step, metrics)
-    job.last_metrics.update(metrics)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from r1core.store.files import FileMark, discard, mark_folder, sync
+from r1core.store.files import PROGRESS, FileMark, discard, mark_folder, sync
 from r1core.store.kills import reached
 
 MANIFEST = "manifest.json"
@@ -31,8 +31,6 @@ class Checkpoint:
     step: int
     path: Path
     beside: Mapping[str, FileMark]
-    size: int
-    """Bytes of its files."""
 
 
 class Checkpoints:
@@ -40,7 +38,7 @@ class Checkpoints:
 
     def __init__(self, stage: Path, *, keep: int) -> None:
         self.stage = stage
-        self.folder = stage / "checkpoint"
+        self.folder = stage / PROGRESS
         self._keep = keep
 
     def newest(self, damaged: Callable[[str], None]) -> Checkpoint | None:
@@ -117,7 +115,7 @@ class Checkpoints:
             return None, f"{MANIFEST} is that of step {step}"
         for name in self._broken(path, files, beside):
             return None, f"{name} is not what it was"
-        return Checkpoint(step=step, path=path, beside=beside, size=sum(mark.size for mark in files.values())), ""
+        return Checkpoint(step=step, path=path, beside=beside), ""
 
     def _broken(self, path: Path, files: Mapping[str, FileMark], beside: Mapping[str, FileMark]) -> Iterator[str]:
         found = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()} - {MANIFEST}

@@ -20,6 +20,8 @@ from typing import Any
 from r1core.errors import SetupError
 from r1core.store.kills import reached
 
+PROGRESS = "checkpoint"
+"""The folder of what a half-done stage goes on from."""
 TEMPORARY = ".*.tmp-*"
 """What a kill in the middle of `writing` leaves behind (a glob)."""
 
@@ -62,20 +64,15 @@ def mark_folder(folder: Path) -> dict[str, FileMark]:
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path`, durably, when the block ends well. OSErrors become SetupErrors."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        sync(temporary)
-        reached("file")
-        temporary.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        raise SetupError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(path),
-            fix="free space on the disk, or choose another --run-dir",
-        ) from error
+        with _disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            sync(temporary)
+            reached("file")
+            temporary.replace(path)
+            sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -85,21 +82,33 @@ def writing(path: Path) -> Iterator[Path]:
 def artifact(folder: Path) -> Iterator[Path]:
     """A folder to fill that becomes `folder` when the block ends well; the old one goes. Raises SetupError for the
     disk's errors."""
-    staging = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+    staging = _beside(folder)
     try:
-        staging.mkdir(parents=True)
-        yield staging
-        discard(folder)
-        staging.rename(folder)
-        sync(folder.parent)
+        with _disk_errors(folder):
+            staging.mkdir(parents=True)
+            yield staging
+            discard(folder)
+            staging.rename(folder)
+            sync(folder.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """OSErrors as SetupErrors about `path`."""
+    try:
+        yield
     except OSError as error:
         raise SetupError(
             f"cannot be written: {error.strerror or error}",
-            where=str(folder),
-            fix="free space on the disk; what was saved is kept, the same command goes on",
+            where=str(path),
+            fix="free space on the disk, or choose another --run-dir; the same command goes on from what was saved",
         ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

@@ -19,6 +19,8 @@ from typing import Any, Self
 from r1core.errors import SetupError
 from r1core.store.files import FileMark, append_all, finite
 
+METRICS = "metrics.jsonl"
+
 
 class MetricsWriter:
     """Appends to one `metrics.jsonl`. Entering it drops what an earlier process wrote after the first `keep` bytes."""

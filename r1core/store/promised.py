@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from r1core.store.files import mark_folder
+from r1core.store.metrics import METRICS
 
 FOLDERS = ("model", "data", "rollouts")
-METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 TIMES = "time/"
 

@@ -64,12 +64,20 @@ class RolloutsWriter:
             self._path(step).unlink()
             del self._marks[step]
 
+    def close(self) -> None:
+        """Write what waits, and keep the last batches alone. Raises SetupError when it cannot be written."""
+        self._write_waiting()
+        self.prune()
+
     def _write(self) -> None:
+        try:
+            self._write_waiting()
+        except SetupError as error:
+            raise OSError(str(error)) from error
+
+    def _write_waiting(self) -> None:
         for step, rows in list(self._waiting.items()):
-            try:
-                path = write_rows(self._path(step).parent, rows, part=step, columns=self._columns or TEXT)
-            except SetupError as error:
-                raise OSError(str(error)) from error
+            path = write_rows(self._path(step).parent, rows, part=step, columns=self._columns or TEXT)
             self._marks[step] = FileMark.of(path)
             del self._waiting[step]
 

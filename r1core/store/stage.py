@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from r1core.errors import SetupError
 from r1core.store.files import (
+    PROGRESS,
     TEMPORARY,
     FileMark,
     discard,
@@ -80,7 +81,7 @@ class StageDirectory:
     @property
     def progress(self) -> Path:
         """What a half-done stage goes on from: its checkpoints, or the ledger of its units."""
-        return self.path / "checkpoint"
+        return self.path / PROGRESS
 
     @property
     def units(self) -> Path:

@@ -15,7 +15,7 @@ LAYERS = (
     {"choices", "schedules", "components", "hookspecs", "batching"},
     {"plugins", "plugin_host", "recipe"},
     {"scoring", "scoring_here", "scoring_pool", "scoring_process", "scoring_worker", "store", "stages"}
-    | {"processes", "interrupts", "preflight", "pipeline", "api"},
+    | {"processes", "interrupts", "preflight", "scheduling", "pipeline", "api"},
     {"cli", "testing"},
 )
 NN_NEEDS = {"types", "errors", "nn"}

@@ -11,10 +11,11 @@ from toy_runs import LINE, STAGES, contents, copied, go, planned, ran, without_t
 
 from r1core.errors import R1Error, RecipeError
 from r1core.events import RunStarted, StageFinished, StageSkipped, StageStarted
-from r1core.pipeline import by_chain, run_plan
+from r1core.pipeline import run_plan
 from r1core.plugins import PluginHost
 from r1core.recipe.plan import make_plan
 from r1core.recipe.resolve import resolve
+from r1core.scheduling import by_chain
 
 
 @pytest.fixture(scope="module")
