@@ -170,7 +170,10 @@ class Policy(Component):
         """The log-probability of each counted token at temperature 1: one (T,) array for each sequence."""
 
     def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
-        """What a score head says where each counted token is predicted: one (T,) array for each sequence."""
+        """What a score head says where each counted token is predicted: one (T,) array for each sequence.
+
+        A policy that does not override this has none: the plan refuses it to a trainer whose `head` is "score".
+        """
         raise NotImplementedError(f"policy {self.name!r} has no score head")
 
     @abc.abstractmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from r1core.components import Trainer
+from r1core.components import Policy, Trainer
 from r1core.errors import Diagnostic
 from r1core.recipe.names import Draft, Reference
 from r1core.recipe.resolve import Resolved
@@ -25,6 +25,10 @@ def check_models(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -
             yield from _writing(resolved, draft, maker, reference)
         for option in reference.agree:
             yield from _agreement(resolved, draft, maker, reference, option)
+    policy = next((c for c in draft.components if c.kind == "policy"), None)
+    if _scores(draft) and policy is not None and policy.cls.values is Policy.values:  # type: ignore[attr-defined]
+        message = f"trainer {draft.trainer} needs a score head, policy {policy.name} has none"
+        yield resolved.document.finding(("stages", draft.id, "train"), message, hint="train it with another policy")
     if _scores(draft) and draft.stage.evaluate is not None:
         message = f"the model of trainer {draft.trainer} scores answers: there are none of its own to measure"
         yield resolved.document.finding(("stages", draft.id, "evaluate"), message, hint="remove it")

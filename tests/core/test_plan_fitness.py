@@ -38,6 +38,13 @@ def test_a_model_that_is_asked_as_it_was_trained_is_planned(tmp_path: Path) -> N
     assert planned(tmp_path, same).stages
 
 
+def test_a_policy_without_a_score_head_is_refused_to_a_trainer_that_needs_one(tmp_path: Path) -> None:
+    said = refused(
+        tmp_path, change("    model: base\n    data: kept", "    model: base\n    policy: wordy\n    data: kept")
+    )
+    assert "stages.rm.train: trainer grade needs a score head, policy wordy has none\n  train it with another" in said
+
+
 def test_another_option_than_in_training_is_refused_at_its_line(tmp_path: Path) -> None:
     assert refused(tmp_path, change("model: rm}", "model: rm, sees: response}")) == (
         "recipe.yaml:20:49: stages.final.rewards.1.sees: "

@@ -29,6 +29,7 @@ TOYS = (
     "reinforce",
     "numbers",
     "net",
+    "wordy",
     "draw",
     "graded",
     "asked",

@@ -195,6 +195,16 @@ class Net(Policy):
     class Config(Policy.Config):
         width: int = Field(8, description="units")
 
+    def values(self, sequences: Any) -> Any:
+        """Something: it may be trained to score answers."""
+
+
+@_concrete
+class Wordy(Policy):
+    """Writes, and cannot score."""
+
+    name = "wordy"
+
 
 @_concrete
 class Draw(Sampler):
@@ -233,7 +243,7 @@ def r1_sources() -> Any:
 
 @hookimpl
 def r1_policies() -> Any:
-    return [Net]
+    return [Net, Wordy]
 
 
 @hookimpl
