@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from r1core.errors import RecipeError
+from r1core.hookspecs import PROJECT
 from r1core.plugin_host import loading
 from r1core.plugin_host.discovery import COMMAND, Provider, classify, core_version, installed, unmatched
 from r1core.plugin_host.loaded import Loaded, PluginRow, component_of, listed, loaded_from
@@ -145,9 +146,11 @@ class PluginHost:
         if any(p.name == plugin for p in self._providers):
             return RecipeError(f"{plugin!r} is built in", fix=f"write {name.rpartition('/')[2]!r}, without a prefix")
         known = {p.name for p in self._providers if not p.builtin and not p.name.startswith(COMMAND)}
+        install = f"run: pip install {PROJECT}-{plugin} (plugins are called so by custom)"
+        near = did_you_mean(plugin, known)
         return RecipeError(
             f"no plugin {plugin!r} is installed, so {name!r} means nothing",
-            fix=did_you_mean(plugin, known, otherwise="installed: ") or "install the distribution that brings it",
+            fix=f"{near} Else {install}" if near else install,
         )
 
     def _missing(self, kind: str, component: str, provider: Provider, plugin: Plugin) -> RecipeError:
@@ -181,6 +184,7 @@ class PluginHost:
         components: tuple[str, ...] = ()
         if isinstance(plugin, Plugin):
             status, ms, components = "ok", plugin.ms, listed(provider, plugin)
+            detail = "\n".join(plugin.deprecated)
         elif isinstance(plugin, Failure):
             status, ms, detail = "FAILED", plugin.ms, plugin.detail + (f" ({plugin.where})" if plugin.where else "")
         return PluginRow(
@@ -192,6 +196,15 @@ class PluginHost:
             detail=detail,
             ms=ms,
         )
+
+    def deprecations(self) -> list[str]:
+        """What the plugins that were loaded so far do in a way that will go: one line each, with whom to tell."""
+        return [
+            f"plugin {plugin.provider.name!r} ({plugin.provider.pinned}): {line}"
+            for plugin in self._loaded.values()
+            if isinstance(plugin, Plugin)
+            for line in plugin.deprecated
+        ]
 
     def lock(self, loadeds: Iterable[Loaded]) -> dict[str, Any]:
         """For plugins.lock: the version of r1core, and distribution, version and source hash of each component."""

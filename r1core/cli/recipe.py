@@ -71,11 +71,16 @@ def command(
     chosen = [plan.stage(stage).id for stage in (*from_stages, until_stage) if stage is not None]
     if locked:
         check_locked(plan, folder / "plugins.lock")
+    for line in host.deprecations():
+        click.echo(untrusted(line), err=True)
     click.echo(untrusted(profile_line(plan)))
     if dry_run:
         kept = plan.ancestors(chosen[-1:]) if until_stage is not None else frozenset(plan.fingerprints)
         click.echo(untrusted("\n".join(plan_lines(plan, kept, folder))))
         return
+    for component in plan.components:
+        if component.local:
+            click.echo(untrusted(f"runs local code: {component.name} (sha256 {component.source_hash[:12]})"), err=True)
     from r1core.cli.screen import choose_display
     from r1core.pipeline import run_plan
 

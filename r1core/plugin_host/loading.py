@@ -2,7 +2,8 @@
 
 Stock pluggy lets one broken plugin end the host, takes misspelled hooks until asked, never passes
 defaulted arguments, crashes late on keyword-only ones, and cannot say whose generator failed. Here
-each plugin is loaded alone and becomes either a `Plugin` or a sentence that says what is wrong.
+each plugin is loaded alone and becomes either a `Plugin` or a sentence that says what is wrong. What
+it does in a way that will go (`warn_on_impl` of a hook spec) is said with its line, and works.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import inspect
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,8 @@ class Plugin:
     components: Mapping[tuple[str, str], type[Component]]
     source_hash: str
     ms: float
+    deprecated: tuple[str, ...] = ()
+    """What it does that a later r1core will not know, each with `file:line`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ def load(provider: Provider, manager: pluggy.PluginManager) -> Plugin | Failure:
     try:
         hooks = _import(provider.target)
         check_hooks(manager, hooks)
-        manager.register(hooks, name=provider.target)
+        deprecated = _register(manager, hooks, provider.target)
         components = _components(manager, hooks)
         module = sys.modules[provider.target.partition(":")[0]]
         source_hash = hash_source(module_root(module))
@@ -91,7 +95,22 @@ def load(provider: Provider, manager: pluggy.PluginManager) -> Plugin | Failure:
         detail = str(error) if isinstance(error, InvalidPluginError) else f"{type(error).__name__}: {error}"
         return Failure(provider=provider, detail=detail, where=blame(error, provider.target), ms=ms)
     ms = 1000 * (time.perf_counter() - start)
-    return Plugin(provider=provider, hooks=hooks, components=components, source_hash=source_hash, ms=ms)
+    return Plugin(
+        provider=provider,
+        hooks=hooks,
+        components=components,
+        source_hash=source_hash,
+        ms=ms,
+        deprecated=deprecated,
+    )
+
+
+def _register(manager: pluggy.PluginManager, hooks: object, target: str) -> tuple[str, ...]:
+    """Register, and return the warnings of deprecated hooks and arguments with their places."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        manager.register(hooks, name=target)
+    return tuple(f"{each.filename}:{each.lineno}: {each.message}" for each in caught)
 
 
 def _import(target: str) -> object:

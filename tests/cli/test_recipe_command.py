@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from r1core.cli.recipe import command
 from r1core.errors import RecipeError
 from r1core.events import Event, RunFinished, RunStarted, StageRow
+from r1core.plugin_host.hashing import hash_source
 
 RECIPE = """\
 r1: 1
@@ -93,7 +94,8 @@ def _without_engines(folder: Path) -> Path:
     return shadow
 
 
-def test_hubs_keys_and_local_code_are_listed(file: Path) -> None:
+def with_local_code(file: Path) -> Path:
+    """Write mine.py beside the recipe, and let the recipe use it with a key, and a model from a hub."""
     (file.parent / "mine.py").write_text(
         "from pydantic import Field\nfrom r1core.components import Reward\nfrom r1core.types import Score\n"
         "class Mine(Reward):\n    '''Always 1.'''\n    name = 'mine'\n    class Config(Reward.Config):\n"
@@ -106,12 +108,25 @@ def test_hubs_keys_and_local_code_are_listed(file: Path) -> None:
     )
     text = text.replace("    model: {scratch: {model_type: llama, hidden_size: 32}}\n", "    import: org/model\n")
     file.write_text(text)
+    return file.parent / "mine.py"
+
+
+def test_hubs_keys_and_local_code_are_listed(file: Path) -> None:
+    mine = with_local_code(file)
     result = dry(file)
     assert result.exit_code == 0, result.exception
     assert "hosts: huggingface.co (org/model)" in result.output
     assert "keys: MY_KEY" in result.output
-    assert f"local code: {file.parent / 'mine.py'}" in result.output
+    assert f"local code: {mine}" in result.output
     assert "import          from org/model" in result.output
+
+
+def test_a_run_says_whose_local_code_it_runs_and_which(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = with_local_code(file)
+    monkeypatch.setattr("r1core.pipeline.run_plan", lambda *arguments, **options: None)
+    result = CliRunner().invoke(command, [str(file)])
+    assert result.exit_code == 0, result.exception
+    assert result.stderr == f"runs local code: {mine}:Mine (sha256 {hash_source(mine)[:12]})\n"
 
 
 def test_until_leaves_out_what_is_not_needed(file: Path) -> None:

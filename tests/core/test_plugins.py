@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 from third_party import install, toy_host
 
+from r1core.choices import Use
 from r1core.components import Reward
 from r1core.errors import RecipeError
+from r1core.plugin_host import loading
 from r1core.plugins import PluginHost
 
 LOCAL = """
 from __future__ import annotations
 from pydantic import Field
+from r1core.choices import Use
 from r1core.components import Reward
 from r1core.types import Score
 
@@ -143,3 +146,21 @@ def test_the_lock_names_version_and_source_of_each_component(monkeypatch: pytest
             "source_hash": smiles.source_hash,
         }
     }
+
+
+def test_a_deprecated_hook_works_and_says_who_should_change_what(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site = install(monkeypatch, tmp_path, "r1core-watch")
+    manager = loading.new_manager()
+    manager.hook.r1_stage_end.spec.warn_on_impl = DeprecationWarning("r1_stage_end ends with 0.3: use r1_stage_done")
+    monkeypatch.setattr(loading, "new_manager", lambda: manager)
+    host = PluginHost.discover()
+    assert host.deprecations() == []
+    seen = host.observers([Use(use="watch")], report=pytest.fail)
+    said = f"{site / 'r1core_watch.py'}:18: r1_stage_end ends with 0.3: use r1_stage_done"
+    assert host.deprecations() == [f"plugin 'watch' (r1core-watch==0.3.0): {said}"]
+    row = next(row for row in host.report() if row.name == "watch")
+    assert (row.status, row.detail) == ("ok", said)
+    seen.stage_end(stage="base", metrics={})
+    assert sys.modules["r1core_watch"].SEEN == [("base", {})]

@@ -140,7 +140,17 @@ def test_a_generator_that_fails_late_is_blamed_on_its_plugin(monkeypatch: pytest
         ("advantage", "keep", "no advantage 'keep': there is a filter 'keep', not an advantage"),
         ("reward", "zzzzzz", "no reward 'zzzzzz'\n  rewards: asked, graded, toy"),
         ("reward", "toy/toy", "'toy' is built in\n  write 'toy', without a prefix"),
-        ("reward", "chm/smiles", "no plugin 'chm' is installed, so 'chm/smiles' means nothing\n  did you mean 'chem'?"),
+        (
+            "reward",
+            "chm/smiles",
+            "no plugin 'chm' is installed, so 'chm/smiles' means nothing\n"
+            "  did you mean 'chem'? Else run: pip install r1core-chm (plugins are called so by custom)",
+        ),
+        (
+            "reward",
+            "physics/tension",
+            "so 'physics/tension' means nothing\n  run: pip install r1core-physics (plugins are called so by custom)",
+        ),
         ("reward", "chem/smlies", "no reward 'smlies' in plugin 'chem' (r1core-chem==0.1.0)\n  did you mean 'smiles'?"),
         ("reward", "chem/short", "there is a filter 'short', not a reward"),
         ("reward", "chem", "'chem' is a plugin of r1core-chem: write chem/<component>"),
