@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from r1core.plugin_host.discovery import without_entry_point
 from r1core.plugins import PluginHost, PluginRow
 from r1core.untrusted import untrusted
 
@@ -35,7 +36,7 @@ def command(ctx: click.Context, as_json: bool, strict: bool) -> None:
         for row in rows:
             if row.detail:
                 click.echo(untrusted(f"{row.name} ({row.distribution} {row.version}) {row.status}: {row.detail}"))
-    for warning in host.warnings:
+    for warning in (*host.warnings, *without_entry_point()):
         click.echo(untrusted(warning), err=True)
     if strict and any(row.status not in FINE for row in rows):
         ctx.exit(BROKEN_EXIT)

@@ -66,6 +66,20 @@ def installed() -> list[Provider]:
     return sorted(set(providers), key=lambda p: (p.name, p.distribution, p.target))
 
 
+def without_entry_point() -> list[str]:
+    """A sentence for each installed distribution that is named as plugins are and brings none.
+
+    Installers read entry points once: those written after an editable install are not there.
+    """
+    found = {_identity(d)[:2] for d in importlib.metadata.distributions() if not d.entry_points.select(group=PROJECT)}
+    return [
+        f"{name} {version} is installed and brings no plugin: give its pyproject.toml "
+        f"[project.entry-points.{PROJECT}], then install it again"
+        for name, version in sorted(found)
+        if name.startswith(f"{PROJECT}-")
+    ]
+
+
 def _identity(distribution: importlib.metadata.Distribution | None) -> tuple[str, str, tuple[str, ...]]:
     if distribution is None:
         return ("unknown", "0", ())

@@ -38,3 +38,13 @@ def test_a_name_in_r1_plugins_that_matches_nothing_is_said(r1) -> None:
     done = r1("plugins", R1_PLUGINS="chmistry")
     assert done.returncode == 0
     assert "chmistry" in done.stderr
+
+
+def test_a_distribution_that_forgot_its_entry_point_is_said(install, r1) -> None:
+    site = install("r1core-mute", "", {})
+    done = r1("plugins", "--strict", path=site)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "r1core-mute 1.2 is installed and brings no plugin: give its pyproject.toml [project.entry-points.r1core], "
+        "then install it again\n"
+    )
