@@ -20,7 +20,7 @@ import pluggy
 from r1core.errors import RecipeError
 from r1core.hookspecs import PROJECT
 from r1core.plugin_host import loading
-from r1core.plugin_host.discovery import COMMAND, Provider, classify, core_version, installed, unmatched
+from r1core.plugin_host.discovery import COMMAND, PLUGIN_NAME, Provider, classify, core_version, installed, unmatched
 from r1core.plugin_host.loaded import Loaded, PluginRow, component_of, listed, loaded_from
 from r1core.plugin_host.loading import Failure, Plugin
 from r1core.plugin_host.local import is_local, load_local
@@ -146,12 +146,12 @@ class PluginHost:
         if any(p.name == plugin for p in self._providers):
             return RecipeError(f"{plugin!r} is built in", fix=f"write {name.rpartition('/')[2]!r}, without a prefix")
         known = {p.name for p in self._providers if not p.builtin and not p.name.startswith(COMMAND)}
-        install = f"run: pip install {PROJECT}-{plugin} (plugins are called so by custom)"
         near = did_you_mean(plugin, known)
-        return RecipeError(
-            f"no plugin {plugin!r} is installed, so {name!r} means nothing",
-            fix=f"{near} Else {install}" if near else install,
-        )
+        fix = near or "install the distribution that brings it"
+        if PLUGIN_NAME.fullmatch(plugin):  # a recipe is a stranger's: nothing else of it is offered to a shell
+            install = f"run: pip install {PROJECT}-{plugin} (plugins are called so by custom)"
+            fix = f"{near} Else {install}" if near else install
+        return RecipeError(f"no plugin {plugin!r} is installed, so {name!r} means nothing", fix=fix)
 
     def _missing(self, kind: str, component: str, provider: Provider, plugin: Plugin) -> RecipeError:
         other = [k for k, n in plugin.components if n == component]

@@ -7,6 +7,7 @@ the width of the interval.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,16 @@ def talk_to(folder: Path, rows: Sequence[Row], plan: Sequence[StageRow]) -> str:
     made = [row.stage for row in plan if row.kind == "train"]
     stages = [best["model"]] if best else [*reversed(made)]
     models = (folder / "stages" / stage / "model" for stage in stages)
-    return next((f"r1 chat {shlex.quote(str(model))}" for model in models if model.is_dir()), "")
+    return next((f"r1 chat {shlex.quote(str(model))}" for model in models if _speaks(model)), "")
+
+
+def _speaks(model: Path) -> bool:
+    """Whether it is a language model by its config: not one that scores answers, nor one made to test plugins."""
+    try:
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return any("LM" in name for name in config.get("architectures") or ())
 
 
 def _breakdowns(names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

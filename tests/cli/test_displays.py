@@ -55,7 +55,9 @@ def run_of(folder: Path) -> Iterator[Event]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "stages" / "student" / "model").mkdir(parents=True)
+    model = tmp_path / "stages" / "student" / "model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}', encoding="utf-8")
     return tmp_path
 
 

@@ -1,5 +1,6 @@
 """The table at the end of a run, and the model it sends people to."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ def row(model: str, **metrics: object) -> dict[str, object]:
     return {"model": model, "metrics": {name.replace("pass_1", "pass@1"): value for name, value in metrics.items()}}
 
 
-def made(folder: Path, *stages: str) -> Path:
+def made(folder: Path, *stages: str, architecture: str = "LlamaForCausalLM") -> Path:
+    """A run's folder with a model of each stage."""
     for stage in stages:
-        (folder / "stages" / stage / "model").mkdir(parents=True)
+        model = folder / "stages" / stage / "model"
+        model.mkdir(parents=True)
+        (model / "config.json").write_text(json.dumps({"architectures": [architecture]}), encoding="utf-8")
     return folder
 
 
@@ -62,6 +66,13 @@ def test_people_are_sent_to_the_best_student(tmp_path: Path) -> None:
 
 def test_without_a_student_to_the_last_model_that_was_made(tmp_path: Path) -> None:
     assert talk_to(made(tmp_path, "base", "last"), [], PLAN).endswith("/last/model")
+
+
+def test_nobody_is_sent_to_a_model_that_does_not_speak(tmp_path: Path) -> None:
+    folder = made(made(tmp_path, "base"), "last", architecture="LlamaForSequenceClassification")
+    assert talk_to(folder, [], PLAN).endswith("/base/model")
+    (folder / "stages" / "base" / "model" / "config.json").write_text('{"model_type": "toy"}', encoding="utf-8")
+    assert talk_to(folder, [], PLAN) == ""
 
 
 def test_the_command_can_be_pasted_when_the_folder_has_spaces(tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ def test_a_generator_that_fails_late_is_blamed_on_its_plugin(monkeypatch: pytest
             "physics/tension",
             "so 'physics/tension' means nothing\n  run: pip install r1core-physics (plugins are called so by custom)",
         ),
+        ("reward", "$(id)/x", "so '$(id)/x' means nothing\n  install the distribution that brings it"),
         ("reward", "chem/smlies", "no reward 'smlies' in plugin 'chem' (r1core-chem==0.1.0)\n  did you mean 'smiles'?"),
         ("reward", "chem/short", "there is a filter 'short', not a reward"),
         ("reward", "chem", "'chem' is a plugin of r1core-chem: write chem/<component>"),
