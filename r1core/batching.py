@@ -69,7 +69,7 @@ def _counted(sequence: TrainSequence) -> int:
 
 
 def imitate(context: TrainContext, batch: Sequence[TrainSequence], loss: Loss, lr: float) -> Step:
-    """One supervised step: an update on the token mean of `loss` (which needs torch, so the trainer brings it)."""
+    """One supervised step: an update on the token mean of `loss`."""
     metrics = context.policy.update(weighted(batch, "token_mean"), loss, lr=lr)
     tokens = sum(len(sequence.ids) - sequence.start for sequence in batch)
     return Step(metrics={**metrics, "learning_rate": lr, "num_tokens": float(tokens)})

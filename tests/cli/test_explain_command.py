@@ -43,7 +43,7 @@ def test_options_within_options_are_shown() -> None:
     assert "    kl: options:" in said
     assert "        coefficient: float >= 0, default 0.0" in said
     assert "presets: grpo" in said
-    assert "needs: r1core[train]" in said
+    assert "needs: r1core[train]" in explain("native")
 
 
 def test_an_observer_or_a_command_is_explained_as_a_plugin() -> None:

@@ -21,6 +21,7 @@ from r1core.choices import ModelRef, Options
 from r1core.components import TrainContext, Trainer
 from r1core.errors import RecipeError
 from r1core.hookspecs import hookimpl
+from r1core.losses import CrossEntropy, PolicyGradient
 from r1core.schedules import LearningRate
 from r1core.types import At, Rollout, Step, TrainSequence
 
@@ -39,7 +40,6 @@ class Distill(Trainer):
     """Make a student of a teacher: cross-entropy on its traces, then reverse KL on the student's own answers."""
 
     name = "distill"
-    extra = "train"
 
     class Config(Trainer.Config):
         traces: Supervision | None = Field(None, description="learn the stage's `data`: the teacher's verified answers")
@@ -59,8 +59,6 @@ class Distill(Trainer):
         return frozenset(data | ({"problems"} if self.config.on_policy else set()))
 
     def run(self, context: TrainContext) -> Iterator[Step]:
-        from r1core.nn.losses import CrossEntropy  # torch stays out of recipe checks
-
         traces = self.config.traces
         batches = traces.batches(context) if traces else []
         planned = len(batches) + (self.config.on_policy.steps if self.config.on_policy else 0)
@@ -82,8 +80,6 @@ class _Grader:
         self.teacher = context.model(options.teacher)
 
     def step(self, at: At, index: int) -> Step:
-        from r1core.nn.losses import PolicyGradient  # torch stays out of recipe checks
-
         o = self.options
         groups = self.context.rollouts(at, prompts=o.prompts, samples=o.samples)
         rollouts = [rollout for group in groups for rollout in group.rollouts]

@@ -50,7 +50,6 @@ class Rl(Trainer):
     """Policy-gradient training on scored rollouts. Presets: grpo, ppo_mc."""
 
     name = "rl"
-    extra = "train"
     presets = PRESETS
 
     class Config(Trainer.Config):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from r1core.batching import Supervision, imitate
 from r1core.components import TrainContext, Trainer
 from r1core.hookspecs import hookimpl
+from r1core.losses import CrossEntropy
 from r1core.types import Step
 
 
@@ -21,7 +22,6 @@ class Sft(Trainer):
     """Learn the stage's `data` by heart: cross-entropy on answers, or on whole documents."""
 
     name = "sft"
-    extra = "train"
 
     class Config(Supervision):
         pass
@@ -33,8 +33,6 @@ class Sft(Trainer):
         return frozenset({"data"})
 
     def run(self, context: TrainContext) -> Iterator[Step]:
-        from r1core.nn.losses import CrossEntropy  # torch stays out of recipe checks
-
         batches = self.config.batches(context)
         # An extension goes through the data's order once more in miniature: `position` of `length` picks the batch.
         for at in context.steps(len(batches)):

@@ -1,10 +1,16 @@
-"""The two losses that more than one trainer uses. Research objectives are plugins."""
+"""The two losses that more than one trainer uses. Research objectives are plugins.
+
+They need no torch themselves: a policy hands them a view of its own tensors.
+"""
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
-from r1core.nn.view import TokenView
+if TYPE_CHECKING:
+    import torch
+
+    from r1core.nn import TokenView
 
 
 class CrossEntropy:
