@@ -105,7 +105,8 @@ class ChatText:
         )
 
     def _encode(self, text: str) -> Tokens:
-        return np.array(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
+        valid = text.encode("utf-8", "replace").decode()  # half a surrogate pair would raise
+        return np.array(self.tokenizer(valid, add_special_tokens=False)["input_ids"], dtype=np.int64)
 
 
 def _configured_ends(folder: Path) -> list[int]:

@@ -1,0 +1,228 @@
+"""Built-in rewards, estimators, filters and sources pass the suites that strangers inherit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from model_by_hand import write_model
+
+from r1core.plugins import PluginHost
+from r1core.store import rollout_row, write_rows
+from r1core.testing import AdvantageSuite, FilterSuite, RewardSuite, SourceSuite
+from r1core.testing.suite import ComponentSuite
+from r1core.types import Floats, GroupSignals, Problem, Response, Rollout, Verdict
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+KINDS = {"reward": RewardSuite, "advantage": AdvantageSuite, "filter": FilterSuite, "source": SourceSuite}
+
+# --- rewards ---------------------------------------------------------------------------------------
+
+
+class TestAccuracy(RewardSuite):
+    component = "accuracy"
+    cases = "accuracy_cases.jsonl"
+
+
+class TestFormat(RewardSuite):
+    component = "format"
+    cases = "format_cases.jsonl"
+    compares_with_gold = False
+
+
+class TestLanguage(RewardSuite):
+    component = "language"
+    cases = "language_cases.jsonl"
+    compares_with_gold = False
+
+
+class TestPlaygroundHelpful(RewardSuite):
+    component = "playground_helpful"
+    cases = "helpful_cases.jsonl"
+
+
+class TestPlaygroundSafe(RewardSuite):
+    component = "playground_safe"
+    cases = "safe_cases.jsonl"
+    compares_with_gold = False
+
+
+class TestRewardModel(RewardSuite):
+    """With weights that are set by hand: 1 where the final answer has the word "good". A model that was trained has no
+    cases that hold for any other."""
+
+    component = "reward_model"
+    cases = str(FIXTURES / "word_cases.jsonl")
+    compares_with_gold = False
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _model(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
+        cls.options = {"model": str(write_model(tmp_path_factory.mktemp("model")))}
+
+
+# --- estimators ------------------------------------------------------------------------------------
+
+
+class TestGrpo(AdvantageSuite):
+    component = "grpo"
+    properties = ("zero_mean", "shift_invariant", "scale_invariant", "permutation_equivariant")
+
+    def reference(self, group: GroupSignals) -> list[Floats]:
+        rewards = [float(r) for r in group.rewards_G]
+        mean = sum(rewards) / len(rewards)
+        squares = sum((r - mean) ** 2 for r in rewards)
+        spread = (squares / (len(rewards) - 1)) ** 0.5 + 1e-6 if len(rewards) > 1 else 1.0
+        return [np.array([(r - mean) / spread]) for r in rewards]
+
+
+class TestGrpoWithoutStd(AdvantageSuite):
+    component = "grpo"
+    options: ClassVar = {"normalize_std": False}
+    properties = ("zero_mean", "shift_invariant", "permutation_equivariant")
+
+
+class TestMonteCarlo(AdvantageSuite):
+    component = "monte_carlo"
+    properties = ("zero_mean", "shift_invariant", "scale_invariant", "permutation_equivariant")
+
+
+class TestMonteCarloRaw(AdvantageSuite):
+    component = "monte_carlo"
+    options: ClassVar = {"whiten": False}
+    properties = ("shift_invariant", "permutation_equivariant")
+
+    def reference(self, group: GroupSignals) -> list[Floats]:
+        assert group.states_GK is not None
+        assert group.values_GK is not None
+        found = []
+        for i, reward in enumerate(group.rewards_G):
+            value_at = dict(zip(group.states_GK[i].tolist(), group.values_GK[i], strict=True))
+            known = [value_at.get(token) for token in range(group.lengths_G[i])] + [reward]
+            before = [next(v for v in known[token::-1] if v is not None) for token in range(group.lengths_G[i])]
+            after = [next(v for v in known[token + 1 :] if v is not None) for token in range(group.lengths_G[i])]
+            found.append(np.array(after) - np.array(before))
+        return found
+
+
+# --- filters ---------------------------------------------------------------------------------------
+
+
+class TestZeroVariance(FilterSuite):
+    component = "zero_variance"
+
+
+class TestCorrect(FilterSuite):
+    component = "correct"
+    parts = ("accuracy",)
+
+
+class TestOneLanguage(FilterSuite):
+    component = "one_language"
+    parts = ("language",)
+
+
+class TestNoLongParagraphs(FilterSuite):
+    component = "no_long_paragraphs"
+    options: ClassVar = {"max_chars": 18}
+
+
+class TestNoCode(FilterSuite):
+    component = "no_code"
+    options: ClassVar = {"indented_lines": 1}
+
+
+class TestNoRepetition(FilterSuite):
+    component = "no_repetition"
+    options: ClassVar = {"n": 1, "max_share": 0.1}
+
+
+class TestAtMost(FilterSuite):
+    component = "at_most"
+    options: ClassVar = {"k": 2}
+
+
+class TestAtMostByScore(FilterSuite):
+    component = "at_most"
+    options: ClassVar = {"k": 2, "rank_by": "part", "part": "helpful"}
+    parts = ("helpful",)
+
+
+class TestPairs(FilterSuite):
+    component = "pairs"
+    options: ClassVar = {"slack": 1, "sees": "response"}
+
+
+# --- sources ---------------------------------------------------------------------------------------
+
+
+class TestPlayground(SourceSuite):
+    component = "playground"
+    options: ClassVar = {"tasks": ["arith", "vars", "sort", "chat", "harm"]}
+    reward = "accuracy"
+
+
+class TestPlaygroundHeldOut(SourceSuite):
+    component = "playground"
+    options: ClassVar = {"split": "held_out", "solved": True, "limit": 50}
+    reward = "accuracy"
+
+
+class TestPlaygroundCorpus(SourceSuite):
+    component = "playground_corpus"
+
+
+class TestEcho(SourceSuite):
+    component = "echo"
+    reward = "accuracy"
+
+
+class TestJsonl(SourceSuite):
+    component = "jsonl"
+    reward = "accuracy"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _file(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
+        path = tmp_path_factory.mktemp("jsonl") / "problems.jsonl"
+        rows = [{"prompt": f"{n} + 1", "reference": n + 1, "level": [n]} for n in range(20)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        cls.options = {"path": str(path)}
+
+
+class TestFromData(SourceSuite):
+    component = "from_data"
+    reward = "accuracy"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _rows(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
+        folder = tmp_path_factory.mktemp("data")
+        write_rows(folder, [_answered(number) for number in range(20)])
+        cls.options = {"data": str(folder), "prompt": "Check: {question}"}
+
+
+def _answered(number: int) -> dict[str, Any]:
+    question = {"role": "user", "content": f"{number} + 1"}
+    rollout = Rollout(
+        problem=Problem(id=f"p{number}", messages=(question,), reference=str(number + 1)),
+        sample=0,
+        prompt_ids=np.array([1]),
+        completion_ids=np.array([1]),
+        logprobs=None,
+        response=Response.parse("<think>one more</think><answer>?</answer>"),
+    )
+    return rollout_row(rollout, None, Verdict(keep=True))
+
+
+# --- all of them -----------------------------------------------------------------------------------
+
+
+def test_every_built_in_of_these_kinds_has_a_suite() -> None:
+    suites = [one for one in globals().values() if isinstance(one, type) and issubclass(one, ComponentSuite)]
+    tested = {(suite.kind, suite.component) for suite in suites if suite.component}
+    installed = PluginHost.discover().components()
+    assert {(c.kind, c.name) for c in installed if c.distribution == "r1core" and c.kind in KINDS} == tested
