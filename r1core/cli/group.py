@@ -20,10 +20,14 @@ from r1core.suggest import did_you_mean
 from r1core.untrusted import untrusted
 
 CORE = {
+    "check": "Is a plugin's package ready to be published?",
     "doctor": "What this machine has, and what is missing.",
     "explain": "Everything that goes by a name: options, defaults, where it comes from.",
+    "new-plugin": "Write the package of a new plugin.",
     "plugins": "The plugins that are installed, and whether they work.",
     "recipe": "Run a recipe, or print its plan.",
+    "schema": "What a recipe may say, as JSON Schema for editors.",
+    "verify": "Check a reward against answers whose worth is known.",
 }
 PREFIX = "command-"
 
@@ -38,7 +42,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now; None when nobody provides it."""
         if cmd_name in CORE:
-            command: click.Command = importlib.import_module(f"r1core.cli.{cmd_name}").command
+            command: click.Command = importlib.import_module(f"r1core.cli.{cmd_name.replace('-', '_')}").command
             return command
         if cmd_name not in self.list_commands(ctx):
             return None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -89,7 +90,7 @@ def test_a_plugins_command_is_listed_with_its_docstring_and_not_imported(install
     site = install("noisy", '"""Makes a noise."""\nopen("imported", "w")', {"command-noise": "noisy"})
     done = r1("--help", path=site)
     assert done.returncode == 0
-    assert "noise    Makes a noise." in done.stdout
+    assert re.search(r"noise +Makes a noise\.", done.stdout)
     assert "chat" in done.stdout
     assert not (tmp_path / "imported").exists()
 
@@ -97,8 +98,8 @@ def test_a_plugins_command_is_listed_with_its_docstring_and_not_imported(install
 def test_a_command_whose_source_cannot_be_read_is_listed_by_its_provider(install, r1) -> None:
     site = install("torn", "def (", {"command-torn": "torn", "command-gone": "no_such_module"})
     listed = r1("--help", path=site).stdout
-    assert "torn     From torn." in listed
-    assert "gone     From torn." in listed
+    assert re.search(r"torn +From torn\.", listed)
+    assert re.search(r"gone +From torn\.", listed)
 
 
 def test_a_plugin_cannot_take_a_core_commands_name(install, r1) -> None:
