@@ -44,7 +44,7 @@ def interval(values_P: Floats, *, answers: int = 1) -> tuple[float, float]:
     centre, variance = float(known.mean()), float(known.var(ddof=1))
     spread = centre * (1 - centre)
     most = len(known) * (answers if spread > 0 else 1)
-    trials = min(most, spread * len(known) / variance) if variance > 0 else most
+    trials = min(most, spread * len(known) / variance) if variance > 0 and spread > 0 else most
     squared = Z95**2 / trials
     middle = (centre + squared / 2) / (1 + squared)
     half = math.sqrt(squared * (max(spread, 0.0) + squared / 4)) / (1 + squared)
