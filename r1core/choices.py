@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+KIND_IN_SCHEMA = "r1-kind"
+"""The key of a JSON Schema that stands for "a component of this kind"."""
+
 
 class Options(BaseModel):
     """The base of every `Config`: unknown keys are errors, values never change."""
@@ -47,6 +50,10 @@ class Kind:
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
+    def __get_pydantic_json_schema__(self, _core: Any, _handler: Any) -> dict[str, Any]:
+        """For editors: which components there are is known to the plugin host alone (recipe/json_schema.py)."""
+        return {KIND_IN_SCHEMA: self.kind}
+
 
 class Ref:
     """Marks a string field that names a stage's artifact: an edge of the graph and part of the fingerprint.
@@ -60,9 +67,14 @@ class Ref:
         """Options that must be those of the trainer that made the artifact: what a reward model `sees`."""
 
 
+class OfProblem:
+    """Marks an option that picks problems by their fields: `Annotated[dict[str, str], OfProblem()]`."""
+
+
 UseAdvantage: TypeAlias = Annotated[Use, Kind("advantage")]
 UseObjective: TypeAlias = Annotated[Use, Kind("objective")]
 UseFilter: TypeAlias = Annotated[Use, Kind("filter")]
 UseSource: TypeAlias = Annotated[Use, Kind("source")]
 ModelRef: TypeAlias = Annotated[str, Ref("model")]
 DataRef: TypeAlias = Annotated[str, Ref("data")]
+ProblemFields: TypeAlias = Annotated[dict[str, str], OfProblem()]

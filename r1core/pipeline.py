@@ -179,7 +179,7 @@ class _Pipeline:
         self.done = self._skip([stage for stage in wanted if states[stage.id] == UNCHANGED])
         waiting = by_chain([stage for stage in wanted if stage.id not in self.done])
         if waiting:
-            heavy = {name for stage in waiting for component in stage.components for name in component.cls.preload}
+            heavy = {name for stage in waiting for component in stage.here for name in component.cls.preload}
             prepare([run_in_process.__module__, *sorted(heavy)])
         try:
             with self.interrupts.noted():
@@ -287,12 +287,17 @@ class _Pipeline:
         rows: list[Mapping[str, Any]] = []
         for stage in self._evaluations():
             if self._is_finished(stage, {}):
-                rows += read_json(self.directory.stage(stage.id).data / RESULTS)
+                rows += map(self._labelled, read_json(self.directory.stage(stage.id).data / RESULTS))
         path = self.directory.path / RESULTS
         if rows and (anew or not path.exists()):
             head = {"recipe": self.plan.name, "profile": self.plan.profile, "seed": self.plan.seed}
             write_json(path, {**head, "wall_s": self._wall_s(), "rows": rows})
         return tuple(rows)
+
+    def _labelled(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row with the variant that its model is, where it is one."""
+        variant = self.plan.stage(row["model"]).stage.variant
+        return row if variant is None else {**row, "variant": variant.model_dump()}
 
     def _wall_s(self) -> float:
         return round(time.monotonic() - self.begun, 3)

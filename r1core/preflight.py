@@ -11,7 +11,9 @@ from r1core.choices import Use
 from r1core.components import ProblemSource
 from r1core.errors import RecipeError, SetupError
 from r1core.recipe.difference import differences
+from r1core.recipe.elsewhere import Elsewhere
 from r1core.recipe.plan import Plan, StagePlan
+from r1core.scoring_python import look
 from r1core.stages.review import kept_rows
 from r1core.stages.review_file import read_reviews
 from r1core.store import RunDirectory, StageRecord
@@ -19,17 +21,40 @@ from r1core.store import RunDirectory, StageRecord
 
 def check_machine(stages: Sequence[StagePlan]) -> None:
     """Raise one SetupError with everything that these stages need and this machine lacks."""
-    used = {(c.kind, c.name): c for stage in stages for c in stage.components}
+    used = {(c.kind, c.name): c for stage in stages for c in stage.here}
     lacking = [
         f"{c.kind} {c.name} ({c.distribution} {c.version}): {finding}"
         for c in (used[key] for key in sorted(used))
         for finding in c.lacks()
     ]
-    has_rows = any(stage.kind in ("sample", "evaluate", "review") for stage in stages)
-    if has_rows and not importlib.util.find_spec("pyarrow"):
-        lacking.append("datasets are parquet files: pyarrow is not installed: pip install 'r1core[train]'")
+    lacking += _lacks_parquet(stages)
+    lacking += _lacking_elsewhere([each for stage in stages for each in stage.elsewhere])
     if lacking:
         raise SetupError("this machine lacks:\n" + "\n".join(f"  {each}" for each in lacking), fix="see: r1 doctor")
+
+
+def _lacks_parquet(stages: Sequence[StagePlan]) -> Iterator[str]:
+    """Whether rows would be written and cannot be."""
+    if importlib.util.find_spec("pyarrow"):
+        return
+    add = "pyarrow is not installed: pip install pyarrow, or 'r1core[train]'"
+    if any(stage.kind in ("sample", "evaluate", "review") for stage in stages):
+        yield f"datasets are parquet files: {add}"
+    kept = [
+        s.id for s in stages if s.kind == "train" and s.stage.problems is not None and s.stage.rollouts.keep != "none"
+    ]
+    if kept:
+        yield f"the rollouts of {', '.join(kept)} are kept as parquet files: {add}; or set `rollouts: {{keep: none}}`"
+
+
+def _lacking_elsewhere(rewards: Sequence[Elsewhere]) -> list[str]:
+    """What rewards lack in the interpreters of their own; an interpreter is run where its folders have nothing to
+    tell."""
+    told = {each: each.lacks() for each in rewards}
+    found = [f"reward {each.loaded.name}: {finding}" for each, own in told.items() for finding in own]
+    asked = look([each for each, own in told.items() if not own])
+    found += [f"reward {name}: {finding}" for name, own in asked.items() for finding in own]
+    return list(dict.fromkeys(found))
 
 
 def check_half_done(plan: Plan, folder: Path, stages: Sequence[StagePlan]) -> None:

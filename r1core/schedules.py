@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_valid
 
 T = TypeVar("T")
 _LAST = re.compile(r"last (\d+(?:\.\d+)?(?=%)|\d+)(%?)")
+_START = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 
 
 def is_schedule(value: Any) -> bool:
@@ -30,7 +31,7 @@ def _start(key: Any) -> tuple[float, bool] | None:
         return None
     if isinstance(key, int):
         return (float(key), False)
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", str(key))
+    match = _START.fullmatch(str(key))
     return (float(match[1]) / (100.0 if match[2] else 1.0), bool(match[2])) if match else None
 
 
@@ -64,6 +65,13 @@ class Schedule(BaseModel, Generic[T]):
         _refuse_disorder(points)
         return {"points": points}
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """For editors: a value, or a mapping from steps to values."""
+        value = handler.resolve_ref_schema(handler(core))["properties"]["points"]["additionalProperties"]
+        starts = {"patternProperties": {f"^{_START.pattern}$": value}, "additionalProperties": False}
+        return {"anyOf": [value, {"type": "object", "minProperties": 1, **starts}]}
+
     @model_serializer
     def _plain(self) -> Any:
         return next(iter(self.points.values())) if len(self.points) == 1 else dict(self.points)
@@ -89,14 +97,19 @@ class Window(BaseModel):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         match = _LAST.fullmatch(value) if isinstance(value, str) else None
-        if isinstance(value, str) and match is None:
-            raise ValueError(f"write 'last N', N in steps, or 'last N%'; got {value!r}")
         if match is None:
-            return value
+            if isinstance(value, Window) or (isinstance(value, Mapping) and set(value) <= set(cls.model_fields)):
+                return value
+            raise ValueError(f"write 'last N', N in steps, or 'last N%'; got {value!r}")
         share = match[2] == "%"
         if share and float(match[1]) > 100:
             raise ValueError(f"a share of the steps is at most 100%, got {match[1]}%")
         return {"last": float(match[1]) / (100 if share else 1), "is_share": share}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: Any, _handler: Any) -> dict[str, Any]:
+        """For editors: the text that a recipe writes."""
+        return {"type": "string", "pattern": f"^{_LAST.pattern}$"}
 
     @model_serializer
     def _plain(self) -> str:
@@ -119,7 +132,17 @@ class LearningRate(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_number(cls, value: Any) -> Any:
-        return {"peak": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"peak": value}
+        if isinstance(value, Mapping | LearningRate):
+            return value
+        raise ValueError(f"a number, or a mapping with keys of {', '.join(cls.model_fields)} is wanted, got {value!r}")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """For editors: the peak alone, or all of it."""
+        block = handler(core)
+        return {"anyOf": [handler.resolve_ref_schema(block)["properties"]["peak"], block]}
 
     def at(self, position: int, length: int) -> float:
         """The rate of step `position` (from 0) of `length`."""

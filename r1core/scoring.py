@@ -24,7 +24,8 @@ from r1core.recipe.measures import part_names
 from r1core.schedules import Window
 from r1core.scoring_here import ask_here, build_here
 from r1core.scoring_pool import Pool, WorkerReward
-from r1core.scoring_process import Question
+from r1core.scoring_process import Question, launch_here
+from r1core.scoring_python import Interpreter, launch
 from r1core.scoring_worker import Outcome, Sees, encode_question, seen
 from r1core.types import Group, Problem, Rollout, Score
 
@@ -53,6 +54,8 @@ class RewardSpec:
     remote: bool = Reward.remote
     sees: Sees = "response"
     runs: Literal["worker", "stage"] = "worker"
+    interpreter: Interpreter | None = None
+    """The one that it runs in; None for one like this process's."""
 
     @classmethod
     def of(
@@ -65,6 +68,7 @@ class RewardSpec:
         weight: float = 1.0,
         only_for: Mapping[str, str] | None = None,
         active: Window | None = None,
+        interpreter: Interpreter | None = None,
     ) -> RewardSpec:
         """The spec of a reward class: what the class declares, and what the recipe says beside it.
 
@@ -83,6 +87,7 @@ class RewardSpec:
             remote=reward.remote,
             sees=reward.sees if option is None else options.get("sees", option.default),
             runs=reward.runs,
+            interpreter=interpreter,
         )
 
     def applies(self, problem: Problem, *, step: int, total: int) -> bool:
@@ -112,7 +117,7 @@ class ScoringService:
         self._workers = workers
         self._max_infrastructure_rate = max_infrastructure_rate
         self._memory_mib = memory_mib
-        self._pool: Pool | None = None
+        self._pools: list[Pool] = []
         self._resident: dict[int, Reward] = {}
         self._counts: Counter[str] = Counter()
         self._recent: list[bool] = []
@@ -127,7 +132,32 @@ class ScoringService:
         for index, spec in enumerate(self._specs):
             if spec.runs == "stage":
                 self._resident[index] = build_here(spec.name, spec.target, spec.options)
-        remote = [
+        try:
+            for python in dict.fromkeys(self._python(spec) for spec in self._specs if spec.runs == "worker"):
+                self._pools.append(self._pool(python))
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        for pool in self._pools:
+            pool.close()
+        self._pools = []
+        self._resident = {}
+
+    def _python(self, spec: RewardSpec) -> str:
+        return spec.interpreter.python if spec.interpreter is not None else ""
+
+    def _pool(self, python: str) -> Pool:
+        """The workers of one interpreter."""
+        own = [(i, s) for i, s in enumerate(self._specs) if s.runs == "worker" and self._python(s) == python]
+        rewards = [
             WorkerReward(
                 index=index,
                 name=spec.name,
@@ -136,21 +166,13 @@ class ScoringService:
                 sees=spec.sees,
                 timeout_s=spec.timeout_s,
                 remote=spec.remote,
+                source=spec.interpreter.source if spec.interpreter is not None else None,
             )
-            for index, spec in enumerate(self._specs)
-            if spec.runs == "worker"
+            for index, spec in own
         ]
-        if remote:
-            self._pool = Pool(remote, workers=self._workers, memory_mib=self._memory_mib)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pool is not None:
-            self._pool.close()
-        self._pool = None
-        self._resident = {}
+        interpreters = [spec.interpreter for _, spec in own if spec.interpreter is not None]
+        how = launch(interpreters) if interpreters else launch_here()
+        return Pool(rewards, how, workers=self._workers, memory_mib=self._memory_mib)
 
     def score(self, groups: Sequence[Group], *, step: int = 0, total: int = 1) -> list[Group]:
         """The groups with one score for each rollout, in order, whatever the number of workers.
@@ -181,21 +203,28 @@ class ScoringService:
         return found
 
     def _ask(self, answers: Sequence[Rollout], *, step: int, total: int) -> list[dict[int, Outcome]]:
-        here = self._judge_here(answers, step=step, total=total)
-        questions = []
+        found = [dict[int, Outcome]() for _ in answers]
+        for index, own in self._judge_here(answers, step=step, total=total).items():
+            for number, outcome in own.items():
+                found[number][index] = outcome
+        asked = []
         for number, rollout in enumerate(answers):
             applicable = [i for i, s in enumerate(self._specs) if s.applies(rollout.problem, step=step, total=total)]
             if not applicable:
                 raise _unrewarded(rollout.problem, step)
-            pending = deque(i for i in applicable if i not in self._resident)
-            body = encode_question(rollout.problem, rollout.response) if pending else b""
-            outcomes = {i: here[i][number] for i in applicable if i in self._resident}
-            questions.append(Question(number=number, pending=pending, body=body, outcomes=outcomes))
-        if any(question.pending for question in questions):
-            if self._pool is None:
-                raise RuntimeError("enter the scoring service before scoring")
-            self._pool.run(questions)
-        return [dict(sorted(question.outcomes.items())) for question in questions]
+            pending = [i for i in applicable if i not in self._resident]
+            asked.append((number, pending, encode_question(rollout.problem, rollout.response) if pending else b""))
+        if any(pending for _, pending, _ in asked) and not self._pools:
+            raise RuntimeError("enter the scoring service before scoring")
+        for pool in self._pools:  # one after the other, so that no more than `workers` are ever at work
+            questions = [
+                Question(number=n, pending=deque(i for i in pending if i in pool.rewards), body=body)
+                for n, pending, body in asked
+            ]
+            pool.run(questions)
+            for question in questions:
+                found[question.number] |= question.outcomes
+        return [dict(sorted(outcomes.items())) for outcomes in found]
 
     def _judge_here(self, answers: Sequence[Rollout], *, step: int, total: int) -> dict[int, dict[int, Outcome]]:
         """Reward -> answer -> outcome, for the rewards that run in this process: each is asked once for all of its."""

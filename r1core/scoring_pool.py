@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1core.errors import SetupError
-from r1core.scoring_process import Question, Worker
+from r1core.scoring_process import Launch, Question, Worker
+from r1core.scoring_source import Source
 from r1core.scoring_worker import Outcome, Sees
 
 START_TIMEOUT_S = 120.0  # importing a large verifier on a loaded machine takes 8 s; this is a hang
@@ -37,17 +38,22 @@ class WorkerReward:
     sees: Sees
     timeout_s: float
     remote: bool
+    source: Source | None = None
+    """What its code must be, where the interpreter finds code of its own."""
 
 
 class Pool:
-    """Some workers and the loop that runs them."""
+    """Some workers of one interpreter and the loop that runs them."""
 
-    def __init__(self, rewards: Sequence[WorkerReward], *, workers: int, memory_mib: int | None = None) -> None:
+    def __init__(
+        self, rewards: Sequence[WorkerReward], launch: Launch, *, workers: int, memory_mib: int | None = None
+    ) -> None:
         self._rewards = {reward.index: reward for reward in rewards}
         self._waiting: deque[Question] = deque()
-        entries = [[r.index, r.name, r.target, r.options, r.sees] for r in rewards]
+        self._who = f"a scoring worker in {launch.interpreter}" if launch.interpreter else "a scoring worker"
+        entries = [[r.index, r.name, r.target, r.options, r.sees, r.source] for r in rewards]
         hello = {"rewards": entries, "parent": os.getpid(), "memory_mib": memory_mib}
-        self.workers = [Worker(json.dumps(hello).encode() + b"\n") for _ in range(workers)]
+        self.workers = [Worker(json.dumps(hello).encode() + b"\n", launch) for _ in range(workers)]
         try:
             while any(worker.state == "starting" for worker in self.workers):
                 self._turn()
@@ -57,6 +63,11 @@ class Pool:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def rewards(self) -> frozenset[int]:
+        """The indices of the rewards that it asks."""
+        return frozenset(self._rewards)
 
     def close(self) -> None:
         """End every worker; none is left behind, not even as a zombie."""
@@ -167,7 +178,7 @@ class Pool:
         exit_code = worker.stop()
         if worker.state == "starting":
             hung = f"it hung for {START_TIMEOUT_S:g} s" if reason == "verifier_timeout" else f"exit code {exit_code}"
-            self._lose(worker, worker.trouble or f"a scoring worker did not start: {hung}")
+            self._lose(worker, worker.trouble or f"{self._who} did not start: {hung}")
             return
         while len(worker.owed) > 1:
             self._waiting.appendleft(worker.owed.pop())

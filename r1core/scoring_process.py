@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -31,10 +32,26 @@ _SAFE_ENVIRONMENT = (
 State: TypeAlias = Literal["starting", "ready", "lost"]
 
 
-def _environment() -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How a worker is started; `interpreter` names one that is not this process's own."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    interpreter: str = ""
+
+
+def safe_environment() -> dict[str, str]:
+    """What every worker may see of this process's environment."""
     kept = {name: os.environ[name] for name in _SAFE_ENVIRONMENT if name in os.environ}
+    return {"OMP_NUM_THREADS": "1", **kept, "PYTHONHASHSEED": "0"}
+
+
+def launch_here() -> Launch:
+    """A worker in an interpreter like this process's, which finds what this one finds."""
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    return {"OMP_NUM_THREADS": "1", **kept, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+    command = (sys.executable, "-P", "-m", "r1core.scoring_worker")
+    return Launch(command=command, environment={**safe_environment(), "PYTHONPATH": path})
 
 
 @dataclass(kw_only=True)
@@ -62,8 +79,9 @@ class Question:
 class Worker:
     """One child process and the questions it owes, first one first."""
 
-    def __init__(self, hello: bytes) -> None:
+    def __init__(self, hello: bytes, launch: Launch) -> None:
         self._hello = hello
+        self._launch = launch
         self.owed: deque[Question] = deque()
         self.suspect = ""
         """Why the first question failed twice; settled when the next process is ready."""
@@ -78,12 +96,12 @@ class Worker:
         self._incoming = bytearray()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "r1core.scoring_worker"],
+                self._launch.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
                 start_new_session=True,
-                env=_environment(),
+                env=self._launch.environment,
             )
         except OSError as error:
             self.state, self.trouble = "lost", f"no process could be started: {error}"

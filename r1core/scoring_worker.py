@@ -1,6 +1,7 @@
 """The child of `scoring`: a fresh interpreter that rebuilds rewards and answers one question at a time.
 
-    python -m r1core.scoring_worker        # started by scoring_process, JSON lines on stdin and stdout
+    python -m r1core.scoring_worker        # started by scoring_process, JSON lines on stdin and stdout;
+                                           # by way of scoring_boot in another interpreter
 
 In: one hello (rewards, parent, memory_mib), then questions: `[number, [reward, ...], problem, response]`.
 Out: `{"ready": true}` or `{"error": ...}`, then `[number, reward, status, value, reason]` for each
@@ -27,6 +28,7 @@ import numpy as np
 
 from r1core.components import Reward
 from r1core.orphans import die_with
+from r1core.scoring_source import Source, changed
 from r1core.types import Problem, Response, Score, Status
 
 _REASON_LIMIT = 500  # characters; a reason is a label or a sentence, not a log
@@ -122,7 +124,8 @@ def _decode(line: bytes) -> tuple[int, list[int], Problem, Response]:
 # --- the process -----------------------------------------------------------------------------
 
 
-def _take_streams() -> tuple[io.BufferedReader, io.FileIO]:
+def take_streams() -> tuple[io.BufferedReader, io.FileIO]:
+    """stdin and stdout for the protocol alone: from here on both are something else to everyone."""
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -139,11 +142,14 @@ def _limit_memory(mib: int | None) -> None:
 
 def _build_all(hello: Mapping[str, Any]) -> dict[int, tuple[Reward, Sees]]:
     rewards: dict[int, tuple[Reward, Sees]] = {}
-    for index, name, target, options, sees in hello["rewards"]:
+    for index, name, target, options, sees, source in hello["rewards"]:
         try:
+            difference = changed(Source(*source)) if source is not None else ""
             rewards[index] = build_reward(target, options), sees
         except BaseException as error:
             raise RuntimeError(f"reward {name!r} cannot be built: {type(error).__name__}: {error}") from error
+        if difference:
+            raise RuntimeError(f"reward {name!r}: {difference}")
     return rewards
 
 
@@ -156,7 +162,7 @@ def _answer(reward: Reward, sees: Sees, problem: Problem, response: Response) ->
 
 def main() -> None:
     """Answer until stdin ends."""
-    requests, replies = _take_streams()
+    requests, replies = take_streams()
     hello = json.loads(requests.readline())
     die_with(hello["parent"])
     _limit_memory(hello["memory_mib"])

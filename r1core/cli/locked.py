@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from r1core.errors import RecipeError
+from r1core.recipe.difference import changes
 from r1core.recipe.plan import Plan
 
 
@@ -38,3 +39,6 @@ def _differences(locked: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
         elif old != entry:
             changed = ", ".join(f"{key} {old.get(key)} -> {entry[key]}" for key in entry if old.get(key) != entry[key])
             yield f"{name}: {changed}"
+    environments = locked.get("environments", {})
+    for name, found in now["environments"].items():
+        yield from changes(environments.get(name, []), found, f"environment of {name}")

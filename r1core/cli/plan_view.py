@@ -14,6 +14,7 @@ from typing import Any
 from r1core.choices import Use
 from r1core.cli.arithmetic import Load, load_of, numbers_of
 from r1core.components import Reward
+from r1core.plugins import Loaded
 from r1core.recipe.loader import load_yaml
 from r1core.recipe.plan import Plan, StagePlan
 from r1core.recipe.schema import Scratch
@@ -90,8 +91,17 @@ def _components(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
     for _, component in sorted(used.items()):
         origin = component.file if component.local else f"{component.distribution} {component.version}"
         lacks = missing.get(f"{component.kind} {component.name}", [])
-        note = f"   MISSING: {'; '.join(lacks)}" if lacks else ""
+        runs = ", runs in ".join(["", *_places(component, stages)])
+        note = f"{runs}   MISSING: {'; '.join(lacks)}" if lacks else runs
         yield f"  {component.kind:<10} {component.name:<20} {origin}{note}"
+
+
+def _places(component: Loaded, stages: Sequence[StagePlan]) -> Iterator[str]:
+    """The environments in which some stage has a reward run, each once."""
+    found = [each.environment for stage in stages for each in stage.elsewhere if each.loaded == component]
+    for environment in dict.fromkeys(found):
+        size = f" (Python {environment.version}, {len(environment.distributions)} packages)"
+        yield f"{environment.place}{size if environment.exists else ''}"
 
 
 def _reach(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
@@ -102,6 +112,7 @@ def _reach(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
     hosts = [*(f"{HUB} ({name})" for name in imports), *(f"the host of reward {name}" for name in remote)]
     keys = sorted({name for stage in stages for name in _keys(stage.plain)})
     local = [c.file for c in used.values() if c.local]
+    local += dict.fromkeys(str(each.environment.interpreter) for stage in stages for each in stage.elsewhere)
     observers = [use.use for use in plan.recipe.observers]
     yield ""
     for label, found in (("observers", observers), ("hosts", hosts), ("keys", keys), ("local code", local)):

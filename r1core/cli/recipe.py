@@ -11,11 +11,16 @@ with file, line and column.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from r1core.untrusted import untrusted
+
+if TYPE_CHECKING:
+    from r1core.recipe.plan import Plan
 
 DENY = "no:"
 
@@ -25,6 +30,15 @@ def _denied(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
         if not value.removeprefix(DENY) or not value.startswith(DENY):
             raise click.BadParameter(f"{value!r}: write no:NAME, the name of a plugin to leave out")
     return values
+
+
+def _strange_code(plan: Plan) -> Iterator[str]:
+    """What a run executes beside r1core and its plugins, once each: people should know."""
+    for component in plan.components:
+        if component.local:
+            yield f"runs local code: {component.name} (sha256 {component.source_hash[:12]})"
+    places = [(each.loaded.name, each.environment.interpreter) for stage in plan.stages for each in stage.elsewhere]
+    yield from (f"runs {name} with {interpreter}" for name, interpreter in dict.fromkeys(places))
 
 
 @click.command("recipe")
@@ -59,28 +73,21 @@ def command(
     """Run a recipe, or print its plan."""
     from r1core.cli.locked import check_locked
     from r1core.cli.plan_view import plan_lines, profile_line
-    from r1core.plugins import PluginHost
-    from r1core.recipe.plan import make_plan
-    from r1core.recipe.resolve import find_recipe, resolve
+    from r1core.cli.planning import plan_of, say_deprecations, say_local_code
 
-    host = PluginHost.discover(deny=deny)
-    for warning in host.warnings:
-        click.echo(untrusted(warning), err=True)
-    plan = make_plan(resolve(find_recipe(file), profile, sets), host)
+    plan, host = plan_of(file, profile, sets, deny)
     folder = run_dir or Path("runs") / plan.name
-    chosen = [plan.stage(stage).id for stage in (*from_stages, until_stage) if stage is not None]
+    for stage in (*from_stages, *([until_stage] if until_stage is not None else [])):
+        plan.named(stage)  # one that does not exist is said before anything else
     if locked:
         check_locked(plan, folder / "plugins.lock")
-    for line in host.deprecations():
-        click.echo(untrusted(line), err=True)
+    say_deprecations(host)
     click.echo(untrusted(profile_line(plan)))
     if dry_run:
-        kept = plan.ancestors(chosen[-1:]) if until_stage is not None else frozenset(plan.fingerprints)
+        kept = plan.ancestors([until_stage]) if until_stage is not None else frozenset(plan.fingerprints)
         click.echo(untrusted("\n".join(plan_lines(plan, kept, folder))))
         return
-    for component in plan.components:
-        if component.local:
-            click.echo(untrusted(f"runs local code: {component.name} (sha256 {component.source_hash[:12]})"), err=True)
+    say_local_code(plan)
     from r1core.cli.screen import choose_display
     from r1core.pipeline import run_plan
 

@@ -28,6 +28,8 @@ class Loaded:
     version: str
     source_hash: str
     file: str
+    module: str
+    """The plugin's module, whose package the source hash is of; the file itself for local code."""
 
     @property
     def local(self) -> bool:
@@ -79,6 +81,7 @@ def loaded_from(kind: str, name: str, cls: type[Component], provider: Provider, 
         version=provider.version,
         source_hash=source_hash,
         file=file,
+        module=str(Path(file).resolve()) if is_local(name) else provider.target.partition(":")[0],
     )
 
 

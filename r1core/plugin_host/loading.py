@@ -41,7 +41,7 @@ KINDS: Mapping[str, str] = {
     "r1_sources": "source",
 }
 RESERVED: Mapping[str, frozenset[str]] = {
-    "reward": frozenset({"use", "weight", "for", "active"}),
+    "reward": frozenset({"use", "weight", "for", "active", "python"}),
     "trainer": frozenset({"use", "preset"}),
 }
 

@@ -108,13 +108,13 @@ def keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     current: Any = model
     for part in loc:
         current = _descend(current, part)
-    models = [arm for arm in _flat(current) if isinstance(arm, type) and issubclass(arm, BaseModel)]
+    models = [arm for arm in arms_of(current) if isinstance(arm, type) and issubclass(arm, BaseModel)]
     return [field.alias or name for arm in models for name, field in arm.model_fields.items()]
 
 
 def _descend(annotation: Any, part: str | int) -> Any:
     """The type one step down; a part that is no key (the name of a union's arm) stays where it is."""
-    for arm in _flat(annotation):
+    for arm in arms_of(annotation):
         if isinstance(arm, type) and issubclass(arm, BaseModel):
             for name, field in arm.model_fields.items():
                 if part in (name, field.alias):
@@ -126,10 +126,10 @@ def _descend(annotation: Any, part: str | int) -> Any:
     return annotation
 
 
-def _flat(annotation: Any) -> list[Any]:
+def arms_of(annotation: Any) -> list[Any]:
     """The arms of a union, through Annotated."""
     if typing.get_origin(annotation) is typing.Annotated:
-        return _flat(typing.get_args(annotation)[0])
+        return arms_of(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [arm for outer in typing.get_args(annotation) for arm in _flat(outer)]
+        return [arm for outer in typing.get_args(annotation) for arm in arms_of(outer)]
     return [annotation]

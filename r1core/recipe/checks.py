@@ -12,8 +12,9 @@ from r1core.components import AdvantageEstimator, DataFilter, ProblemSource
 from r1core.errors import Diagnostic
 from r1core.plugins import Loaded
 from r1core.recipe.balance import check_balance
+from r1core.recipe.fields import check_fields
 from r1core.recipe.findings import refused
-from r1core.recipe.fitness import check_models
+from r1core.recipe.fitness import check_models, has_score_head
 from r1core.recipe.measures import check_measures
 from r1core.recipe.names import Draft, Reference
 from r1core.recipe.reading import missing, unread
@@ -29,14 +30,14 @@ ARTIFACT: Mapping[StageKind, str] = {
     "review": "data",
     "evaluate": "table",
 }
-PROVIDED = frozenset({"rewards", "components", "values"})
+PROVIDED = frozenset({"rewards", "components", "values", "greedy", "critic"})
 """What the training loop can give an advantage estimator."""
 
 
 def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
     """Raise one RecipeError with every finding about how the stages fit together."""
     by_id = {draft.id: draft for draft in drafts}
-    found = [f for d in drafts for check in (_edges, check_models) for f in check(resolved, d, by_id)]
+    found = [f for d in drafts for check in (_edges, check_models, check_fields) for f in check(resolved, d, by_id)]
     own = (_inputs, _folder, _scratch, _reviewed, _schedules, _estimators, _filters, check_balance, check_measures)
     found += [f for d in drafts for check in own for f in check(resolved, d)]
     if not found:
@@ -87,7 +88,7 @@ def _nowhere(resolved: Resolved, reference: Reference, by_id: Mapping[str, Draft
 
 
 def _makers(artifact: str, by_id: Mapping[str, Draft]) -> list[str]:
-    return [d.id for d in by_id.values() if ARTIFACT[d.kind] == artifact]
+    return list(dict.fromkeys(d.name for d in by_id.values() if ARTIFACT[d.kind] == artifact))
 
 
 # --- inputs ----------------------------------------------------------------------------------
@@ -157,6 +158,11 @@ def _estimators(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
         for need in sorted(component.cls.needs - PROVIDED):
             message = f"{_named(component)} needs {need!r}, not provided"
             hint = did_you_mean(need, PROVIDED, otherwise="provided: ")
+            yield resolved.document.finding(("stages", draft.id, "train"), message, hint=hint)
+        policy = next((c for c in draft.components if c.kind == "policy"), None)
+        if "critic" in component.cls.needs and policy is not None and not has_score_head(policy):
+            message = f"{_named(component)} needs a critic, policy {policy.name} has no score head to make one of"
+            hint = "train it with another policy, or take an estimator without a critic"
             yield resolved.document.finding(("stages", draft.id, "train"), message, hint=hint)
 
 

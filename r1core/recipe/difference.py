@@ -35,7 +35,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
             lines += _inputs(old, new)
         else:
             place = f"stages.{after['id']}" if key == "stage" else key
-            lines += _walk(_bare(old, hashes), _bare(new, hashes), place)
+            lines += changes(_bare(old, hashes), _bare(new, hashes), place)
     return lines
 
 
@@ -55,14 +55,15 @@ def _inputs(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
             yield f"input {name}: made from something else"
 
 
-def _walk(old: Any, new: Any, place: str) -> Iterator[str]:
+def changes(old: Any, new: Any, place: str) -> Iterator[str]:
+    """One line for each value that differs between two pieces of JSON data, with its place."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         is_content = place.endswith((".path", ".import"))  # file names, with their content
         for key, left, right in _pairs(old, new):
-            yield from _walk(left, right, f"{place}{' ' if is_content else '.'}{key}")
+            yield from changes(left, right, f"{place}{' ' if is_content else '.'}{key}")
     elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
         for index, (left, right) in enumerate(zip_longest(old, new, fillvalue=ABSENT)):
-            yield from _walk(left, right, f"{place}.{index}")
+            yield from changes(left, right, f"{place}.{index}")
     elif _whole(old) != _whole(new):
         yield f"{place}: {_change(old, new)}"
 

@@ -1,10 +1,11 @@
 """What a stage's bytes depend on, as one hash: equal fingerprints mean an equal artifact.
 
-In it: the stage's id (randomness is derived from it) and resolved config, the source of its
-components, the content of local files that it names, the seed, its inputs' fingerprints, and the
-versions of r1core and of the schema. Left out: what only decides whether the run goes on (`gate`), how
-many processes score (`scoring`), and what is kept beside the artifact (`checkpoint`, `rollouts`). A
-path counts by what lies there, never by where it lies.
+In it: the stage's name (its id, or the stage that it is a variant of: randomness is derived from it) and
+resolved config, the source of its components, the content of local files that it names, what is
+installed where a reward runs elsewhere (`python`), the seed, its inputs' fingerprints, and the versions
+of r1core and of the schema. Left out: what only decides whether the run goes on (`gate`), how many
+processes score (`scoring`), and what is kept beside the artifact (`checkpoint`, `rollouts`). A path
+counts by what lies there, never by where it lies.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from r1core.plugins import core_version
+from r1core.recipe.environment import Environment
 from r1core.recipe.names import Draft
 from r1core.recipe.schema import SCHEMA_VERSION
 
-UNCOUNTED = ("gate", "scoring", "checkpoint", "rollouts")
+UNCOUNTED = ("gate", "scoring", "checkpoint", "rollouts", "seed", "variant")
 NEWLINE = b"\n"
 LARGE_BYTES = 64_000_000
 """A larger file counts by its size and time of change: hashing gigabytes would make every plan slow."""
 
 
-def made_from(draft: Draft, *, seed: int, inputs: Mapping[str, str]) -> dict[str, Any]:
+def made_from(draft: Draft, *, name: str, seed: int, inputs: Mapping[str, str]) -> dict[str, Any]:
     """All that the stage's artifact depends on, as plain JSON data; the fingerprint is its digest."""
     local = {c.name: f"{Path(c.name).name} {c.source_hash}" for c in draft.components if c.local}
     counted = {key: value for key, value in draft.plain.items() if key not in UNCOUNTED}
@@ -34,9 +36,9 @@ def made_from(draft: Draft, *, seed: int, inputs: Mapping[str, str]) -> dict[str
         "r1core": core_version(),
         "schema": SCHEMA_VERSION,
         "seed": seed,
-        "id": draft.id,
+        "id": name,
         "kind": draft.kind,
-        "stage": _portable(counted, local),
+        "stage": _without_places(_portable(counted, local)),
         "sources": {f"{c.kind} {local.get(c.name, c.name)}": c.source_hash for c in draft.components},
         "inputs": dict(inputs),
     }
@@ -59,6 +61,14 @@ def _portable(value: Any, local: Mapping[str, str], key: str = "") -> Any:
     if isinstance(value, str) and key in ("path", "import") and value and _exists(value):
         return _content(Path(value))
     return value
+
+
+def _without_places(stage: Any) -> Any:
+    """Each reward's `python` by what is installed there."""
+    for reward in stage.get("rewards", ()):
+        if "python" in reward:
+            reward["python"] = Environment(Path(reward["python"])).counted()
+    return stage
 
 
 def _exists(path: str) -> bool:

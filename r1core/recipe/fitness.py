@@ -11,6 +11,7 @@ from typing import Any
 
 from r1core.components import Policy, Trainer
 from r1core.errors import Diagnostic
+from r1core.plugins import Loaded
 from r1core.recipe.names import Draft, Reference
 from r1core.recipe.resolve import Resolved
 
@@ -26,12 +27,17 @@ def check_models(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -
         for option in reference.agree:
             yield from _agreement(resolved, draft, maker, reference, option)
     policy = next((c for c in draft.components if c.kind == "policy"), None)
-    if _scores(draft) and policy is not None and policy.cls.values is Policy.values:  # type: ignore[attr-defined]
+    if _scores(draft) and policy is not None and not has_score_head(policy):
         message = f"trainer {draft.trainer} needs a score head, policy {policy.name} has none"
         yield resolved.document.finding(("stages", draft.id, "train"), message, hint="train it with another policy")
     if _scores(draft) and draft.stage.evaluate is not None:
         message = f"the model of trainer {draft.trainer} scores answers: there are none of its own to measure"
         yield resolved.document.finding(("stages", draft.id, "evaluate"), message, hint="remove it")
+
+
+def has_score_head(policy: Loaded) -> bool:
+    """Whether this policy can be opened on a model that says one number."""
+    return issubclass(policy.cls, Policy) and policy.cls.values is not Policy.values
 
 
 def _scores(draft: Draft) -> bool:

@@ -14,7 +14,7 @@ from r1core.errors import Diagnostic
 from r1core.recipe.names import Draft
 from r1core.recipe.resolve import Resolved
 from r1core.recipe.schema import Bound, EvalSet, Stage
-from r1core.suggest import closest, did_you_mean
+from r1core.suggest import closest, did_you_mean, is_slip
 
 PREFIX = "eval/"
 SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.+-]*")
@@ -78,7 +78,8 @@ def _limits(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
     limits: list[tuple[tuple[str | int, ...], Bound]] = [
         (("gate", i), bound)
         for i, bound in enumerate(stage.gate)
-        if bound.metric.startswith(PREFIX) and bound.metric not in draft.trainer_measures
+        if bound.metric not in draft.trainer_measures
+        if bound.metric.startswith(PREFIX) or any(is_slip(bound.metric, PREFIX + name) for name in _names(stage))
     ]
     if stage.extend is not None and stage.evaluate is not None:
         limits.append((("extend", "until"), stage.extend.until))
@@ -106,8 +107,14 @@ def _is_measured(stage: Stage, metric: str) -> bool:
 def _hint(stage: Stage, metric: str) -> str:
     if stage.evaluate is None:
         return "give the stage `evaluate`"
-    sets = stage.evaluate.sets
+    known = [PREFIX + name for name in _names(stage)]
+    is_slip_of_one = any(is_slip(metric, name) for name in known)
+    near = closest(metric, known) if is_slip_of_one else PREFIX + closest(metric.removeprefix(PREFIX), _names(stage))
+    return f"did you mean {near!r}?" if near != PREFIX else f"it measures {', '.join(known)}"
+
+
+def _names(stage: Stage) -> list[str]:
+    """All that the stage's evaluation measures, without the prefix."""
+    sets = stage.evaluate.sets if stage.evaluate is not None else {}
     fields = [f"{name}/{field}=..." for name, chosen in sets.items() for field in chosen.by]
-    known = [*sets, *fields, *_details(stage)]
-    near = closest(metric.removeprefix(PREFIX), known)
-    return f"did you mean {PREFIX + near!r}?" if near else f"it measures {', '.join(PREFIX + name for name in known)}"
+    return [*sets, *fields, *_details(stage)] if sets else []

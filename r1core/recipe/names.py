@@ -7,24 +7,34 @@ trainer's `preset` is a named set of options laid under what the recipe says. Fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
 from r1core.choices import Ref, Use
-from r1core.components import Trainer
+from r1core.components import Policy, Trainer
 from r1core.errors import Diagnostic, RecipeError
 from r1core.plugins import Loaded, PluginHost
 from r1core.recipe.annotations import Path, Rewriter
+from r1core.recipe.architecture import check_architecture
+from r1core.recipe.elsewhere import Elsewhere
+from r1core.recipe.environment import Environment
 from r1core.recipe.findings import findings, refused
 from r1core.recipe.loader import Document
 from r1core.recipe.nodes import Mark, merge, node_of
 from r1core.recipe.reading import read_keys
 from r1core.recipe.resolve import Resolved
-from r1core.recipe.schema import Stage, StageKind
-from r1core.suggest import did_you_mean
+from r1core.recipe.schema import RewardUse, Scratch, Stage, StageKind
+from r1core.recipe.wanted import given
+from r1core.suggest import closest, did_you_mean
+
+SLOTS_OF = {"source": "problems", "reward": "rewards"}
+"""The kinds of components that a slot may stand for, and where a recipe binds them."""
+_SUGGESTED = re.compile(r"^did you mean '([^']+)'\?$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +58,15 @@ class Draft:
     plain: dict[str, Any]
     components: tuple[Loaded, ...]
     references: tuple[Reference, ...]
+    elsewhere: tuple[Elsewhere, ...] = ()
     trainer: str = ""
     trainer_reads: frozenset[str] = frozenset()
     trainer_measures: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """What the recipe calls it: its id, or the stage that it is a variant of."""
+        return self.id if self.stage.variant is None else self.stage.variant.of
 
 
 def draft_stages(resolved: Resolved, host: PluginHost) -> list[Draft]:
@@ -88,6 +104,7 @@ class _Names:
         self._stage = stage
         self._components: dict[tuple[str, str], Loaded] = {}
         self._references: list[Reference] = []
+        self._elsewhere: list[Elsewhere] = []
         self._trainer_reads: frozenset[str] = frozenset()
         self._trainer_measures: frozenset[str] = frozenset()
         self._rewriter = Rewriter(use=self._use, ref=self._ref)
@@ -96,6 +113,7 @@ class _Names:
         self._own_references(stage)
         data = [Use(use=d) if isinstance(d, str) and d not in self._stages else d for d in stage.data]
         written = self._rewriter.model(stage.model_copy(update={"data": data}), ("stages", self._stage))
+        self._scratch(stage)
         read = read_keys(stage, self._trainer_reads)
         plain = {key: value for key, value in written.items() if key in read and value not in (None, [], {})}
         return Draft(
@@ -105,10 +123,17 @@ class _Names:
             plain=plain,
             components=tuple(self._components.values()),
             references=tuple(self._references),
+            elsewhere=tuple(self._elsewhere),
             trainer=stage.train.use if stage.train is not None else "",
             trainer_reads=self._trainer_reads,
             trainer_measures=self._trainer_measures,
         )
+
+    def _scratch(self, stage: Stage) -> None:
+        policy = next((c.cls for (kind, _), c in self._components.items() if kind == "policy"), None)
+        if isinstance(stage.model, Scratch) and policy is not None and issubclass(policy, Policy):
+            at = ("stages", self._stage, "model", "scratch")
+            self.findings += check_architecture(self._document, at, stage.model.scratch, policy)
 
     def _own_references(self, stage: Stage) -> None:
         """The edges that the stage's own keys draw; those of components are found on the way."""
@@ -133,9 +158,11 @@ class _Names:
         try:
             loaded = self._host.load(kind, use.use)
         except RecipeError as error:
-            self._not_found(error, use.use, path)
+            self._not_found(error, use.use, kind, path)
             return plain
         self._components[kind, loaded.name] = loaded
+        if isinstance(use, RewardUse) and use.python is not None:
+            self._runs_elsewhere(loaded, use.python, path)
         options = self._with_preset(loaded, use.options, path)
         config = self._config(loaded, use, options, path)
         if config is None:
@@ -145,20 +172,28 @@ class _Names:
             self._trainer_reads, self._trainer_measures = trainer.reads, trainer.measures
         return {**plain, **self._rewriter.model(config, path)}
 
-    def _not_found(self, error: RecipeError, name: str, path: Path) -> None:
-        is_word = len(path) == 4 and path[2] == "data" and self._document.root.at(path).map == {}
-        if is_word and error.what.startswith("no source"):
-            stages = did_you_mean(name, [s for s in self._stages if s != self._stage])
-            finding = self._document.finding(path, f"no stage and no source {name!r}", hint=stages or error.fix)
-        elif "problems" in path and error.what.startswith("no source") and (slot := self._slot_like(name)):
-            finding = self._document.finding(path, f"no problem slot and no source {name!r}", hint=slot)
-        else:
-            finding = _from(error, self._document, (*path, "use"))
-        self.findings.append(finding)
+    def _runs_elsewhere(self, loaded: Loaded, place: str, path: Path) -> None:
+        elsewhere = Elsewhere(loaded=loaded, environment=Environment(FilePath(place)))
+        self._elsewhere.append(elsewhere)
+        message, hint = elsewhere.refusal()
+        if message:
+            self.findings.append(self._document.finding((*path, "python"), message, hint=hint))
 
-    def _slot_like(self, name: str) -> str:
-        """The problem slot that was meant, as a hint."""
-        return did_you_mean(name, self._slots)
+    def _not_found(self, error: RecipeError, name: str, kind: str, path: Path) -> None:
+        """A name that is no component may be a slot or a stage, misspelled; the nearest of all is suggested."""
+        is_word = len(path) == 4 and path[2] == "data" and self._document.root.at(path).map == {}
+        stages = [s for s in self._stages if s != self._stage] if is_word else []
+        slots = self._slots.get(SLOTS_OF.get(kind, ""), frozenset())
+        component = _SUGGESTED.search(error.fix)
+        known = [*stages, *slots, *(component.groups() if component else ())]
+        near = closest(name, known)
+        if not error.what.startswith(f"no {kind} ") or not (is_word or near in slots):
+            finding = _from(error, self._document, path if is_word else (*path, "use"))
+        else:
+            other = "stage" if is_word else f"{SLOTS_OF[kind].removesuffix('s')} slot"
+            hint = did_you_mean(name, known) or error.fix
+            finding = self._document.finding((*path, "use"), f"no {other} and no {kind} {name!r}", hint=hint)
+        self.findings.append(finding)
 
     def _with_preset(self, loaded: Loaded, options: Mapping[str, Any], path: Path) -> dict[str, Any]:
         """The options with the named preset laid under them."""
@@ -168,9 +203,10 @@ class _Names:
         rest = {key: value for key, value in options.items() if key != "preset"}
         if not isinstance(wanted, str) or wanted not in presets:
             hint = did_you_mean(str(wanted), presets, otherwise="presets: ")
-            self.findings.append(
-                self._document.finding((*path, "preset"), f"{loaded.name} has no preset {wanted!r}", hint=hint)
-            )
+            is_name = isinstance(wanted, str)
+            message = f"{loaded.name} has no preset {wanted!r}" if is_name else f"a name is wanted, got {given(wanted)}"
+            last = list(wanted)[-1:] if isinstance(wanted, Mapping) else []  # laid over a name, it stands there itself
+            self.findings.append(self._document.finding((*path, "preset", *last), message, hint=hint))
             return rest
         mark = Mark(f"preset {wanted}")
         merged: dict[str, Any] = merge(node_of(presets[wanted], mark), node_of(rest, mark)).plain()

@@ -8,6 +8,8 @@ by index. A path that goes into a bare component name gives that component optio
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from r1core.errors import RecipeError
 from r1core.recipe.loader import parse_value
@@ -19,16 +21,25 @@ NAMED = ("stages", "models", "problems", "rewards")
 """Top-level maps whose keys are names: an override may not invent one."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Override:
-    """One `--set`, parsed."""
+    """One value for one path: a `--set`, or what a variant of a `matrix:` sets."""
 
-    def __init__(self, text: str) -> None:
+    keys: tuple[str, ...]
+    value: Node
+    origin: str
+    """Who says so, for messages."""
+    mark: Mark
+    """Where the mappings stand that are made on the way."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The override that `--set` says."""
         path, equals, value = text.partition("=")
-        self.keys = tuple(path.strip().split("."))
-        self.origin = f"{ORIGIN} {path.strip()}"
-        if not equals or not all(self.keys):
+        keys = tuple(path.strip().split("."))
+        if not equals or not all(keys):
             raise RecipeError(f"--set {text!r} is not path=value", fix="such as --set stages.r1_zero.train.steps=20")
-        self.value = parse_value(value, ORIGIN)
+        return cls(keys=keys, value=parse_value(value, ORIGIN), origin=f"{ORIGIN} {path.strip()}", mark=Mark(ORIGIN))
 
     def apply(self, root: Node, known: Iterable[str]) -> Node:
         """`root` with the value in its place; `known` are the top-level keys there may be."""
@@ -49,7 +60,7 @@ class Override:
             raise RecipeError(f"{above} is {node.value!r}, so it has no {key!r}", where=self.origin)
         if depth == 1 and self.keys[0] in NAMED and key not in node.map:
             raise self._unknown(key, node.map, f" in {self.keys[0]}")
-        child = node.map.get(key, Node(None, Mark(ORIGIN)))
+        child = node.map.get(key, Node(None, self.mark))
         return Node({**node.map, key: self._set(child, depth + 1)}, node.mark)
 
     def _set_item(self, node: Node, key: str, depth: int) -> Node:

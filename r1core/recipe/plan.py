@@ -20,12 +20,14 @@ from r1core.errors import RecipeError
 from r1core.plugins import Loaded, PluginHost
 from r1core.recipe.annotations import Rewriter
 from r1core.recipe.checks import check_graph, order
+from r1core.recipe.elsewhere import Elsewhere
 from r1core.recipe.fingerprint import digest, made_from
 from r1core.recipe.names import Draft, draft_stages
 from r1core.recipe.requires import check_requires
 from r1core.recipe.resolve import Resolved
 from r1core.recipe.schema import SCHEMA_VERSION, Recipe, Stage, StageKind
 from r1core.recipe.shipped import NO_PROFILE
+from r1core.recipe.variants import PlannedVariant, expanded
 from r1core.recipe.writing import to_yaml
 from r1core.suggest import did_you_mean
 
@@ -42,11 +44,27 @@ class StagePlan:
     model: str | None
     """The stage whose model it starts from; None from scratch, and for import and evaluate stages without one."""
     components: tuple[Loaded, ...]
+    elsewhere: tuple[Elsewhere, ...]
+    """Its rewards that run in an interpreter of their own, in order."""
     made_from: Mapping[str, Any]
     """All that its artifact depends on."""
     fingerprint: str
     """The hash of `made_from`."""
+    seed: int
+    """What its randomness is derived from, together with its name."""
     plain: Mapping[str, Any]
+
+    @property
+    def here(self) -> tuple[Loaded, ...]:
+        """The components that run in r1core's own interpreter."""
+        used = {use.use for use in self.stage.rewards if use.python is None}
+        away = {each.loaded.name for each in self.elsewhere} - used
+        return tuple(c for c in self.components if c.kind != "reward" or c.name not in away)
+
+    @property
+    def name(self) -> str:
+        """What the recipe calls it: its id, or the stage that it is a variant of. Its randomness is derived from it."""
+        return self.id if self.stage.variant is None else self.stage.variant.of
 
     def resolved(self) -> dict[str, Any]:
         """The stage as plain JSON data, defaults filled in."""
@@ -65,6 +83,8 @@ class Plan:
     stages: tuple[StagePlan, ...]
     """In an order in which every stage comes after its inputs."""
     host: PluginHost
+    variants: tuple[PlannedVariant, ...] = ()
+    """Those of a recipe's matrix, the base first."""
 
     def stage(self, stage_id: str) -> StagePlan:
         """One stage; an unknown id is a RecipeError with the nearest one."""
@@ -72,6 +92,10 @@ class Plan:
             if stage.id == stage_id:
                 return stage
         raise RecipeError(f"no stage {stage_id!r}", fix=did_you_mean(stage_id, self.fingerprints, otherwise="stages: "))
+
+    def named(self, name: str) -> tuple[str, ...]:
+        """The ids of the stages of this name: one, or all its variants. As `stage` for an unknown one."""
+        return tuple(stage.id for stage in self.stages if name in (stage.id, stage.name)) or (self.stage(name).id,)
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -87,11 +111,25 @@ class Plan:
     @property
     def lock(self) -> dict[str, Any]:
         """The content of plugins.lock."""
-        return self.host.lock(self.components)
+        return {**self.host.lock(self.components), "environments": self._environments()}
+
+    def _environments(self) -> dict[str, Any]:
+        """Reward -> what is installed where it runs; a reward that runs in several environments has each of them."""
+        found: dict[str, list[Any]] = {}
+        for each in (each for stage in self.stages for each in stage.elsewhere):
+            own = found.setdefault(f"reward {each.loaded.name}", [])
+            counted = each.environment.counted()
+            own.extend([] if counted in own else [counted])
+        return dict(sorted(found.items()))
 
     def missing(self) -> dict[str, list[str]]:
         """Component -> what it lacks on this machine, each with the command that adds it."""
-        return {f"{c.kind} {c.name}": lacking for c in self.components if (lacking := c.lacks())}
+        here = {(c.kind, c.name): c for stage in self.stages for c in stage.here}
+        found = {f"{c.kind} {c.name}": c.lacks() for c in here.values()}
+        for each in (each for stage in self.stages for each in stage.elsewhere):
+            own = found.setdefault(f"reward {each.loaded.name}", [])
+            own.extend(lacking for lacking in each.lacks() if lacking not in own)
+        return {name: lacking for name, lacking in found.items() if lacking}
 
     def loaded(self, kind: str, use: Use) -> Loaded:
         """The component class that `use` names, and where it comes from."""
@@ -116,7 +154,7 @@ class Plan:
 
     def dependents(self, ids: Iterable[str]) -> frozenset[str]:
         """These stages and all that depend on them."""
-        found = {self.stage(stage_id).id for stage_id in ids}
+        found = {one for stage_id in ids for one in self.named(stage_id)}
         for stage in self.stages:
             if found & set(stage.inputs):
                 found.add(stage.id)
@@ -124,7 +162,7 @@ class Plan:
 
     def ancestors(self, ids: Iterable[str]) -> frozenset[str]:
         """These stages and all that they depend on."""
-        found = {self.stage(stage_id).id for stage_id in ids}
+        found = {one for stage_id in ids for one in self.named(stage_id)}
         for stage in reversed(self.stages):
             if stage.id in found:
                 found |= set(stage.inputs)
@@ -134,6 +172,7 @@ class Plan:
 def make_plan(resolved: Resolved, host: PluginHost) -> Plan:
     """Check everything that can be known before a run; RecipeError or SetupError with a phase's findings."""
     check_requires(resolved)
+    resolved, variants = expanded(resolved, host)
     drafts = draft_stages(resolved, host)
     check_graph(resolved, drafts)
     stages: dict[str, StagePlan] = {}
@@ -148,12 +187,14 @@ def make_plan(resolved: Resolved, host: PluginHost) -> Plan:
         recipe=recipe,
         stages=tuple(stages.values()),
         host=host,
+        variants=variants,
     )
 
 
 def _stage_plan(draft: Draft, seed: int, earlier: Mapping[str, StagePlan]) -> StagePlan:
     inputs = tuple(dict.fromkeys(reference.stage for reference in draft.references))
-    facts = made_from(draft, seed=seed, inputs={i: earlier[i].fingerprint for i in inputs})
+    seed = draft.stage.seed if draft.stage.seed is not None else seed
+    facts = made_from(draft, name=draft.name, seed=seed, inputs={i: earlier[i].fingerprint for i in inputs})
     return StagePlan(
         id=draft.id,
         kind=draft.kind,
@@ -161,8 +202,10 @@ def _stage_plan(draft: Draft, seed: int, earlier: Mapping[str, StagePlan]) -> St
         inputs=inputs,
         model=draft.stage.model if isinstance(draft.stage.model, str) else None,
         components=draft.components,
+        elsewhere=draft.elsewhere,
         made_from=facts,
         fingerprint=digest(facts),
+        seed=seed,
         plain=draft.plain,
     )
 

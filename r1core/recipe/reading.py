@@ -19,12 +19,12 @@ SHARED = frozenset({"policy", "sampler", "sampling", "scoring", "threads", "chec
 
 def read_keys(stage: Stage, trainer_reads: frozenset[str]) -> frozenset[str]:
     """The keys that a stage of this kind reads, given what its trainer declares."""
-    keys: frozenset[str] = frozenset({stage.kind})
+    keys: frozenset[str] = frozenset({stage.kind, "variant"})
     if stage.kind == "import":
         return keys
     if stage.kind == "review":
         return keys | {"data", "gate"}
-    keys |= ENGINES | {"model"}
+    keys |= ENGINES | {"model", "seed"}
     if stage.kind == "sample":
         return keys | SAMPLED | {"problems", "filters"}
     if stage.kind == "evaluate":

@@ -10,30 +10,34 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from r1core.errors import Diagnostic, RecipeError
-from r1core.recipe.findings import at_node, findings, refused
+from r1core.recipe.findings import at_node, findings, gathered, refused
 from r1core.recipe.loader import Document, load_yaml
+from r1core.recipe.matrix import KEY, Variant, paths_to, variants_of
 from r1core.recipe.nodes import Loc, Node, merge, transform
 from r1core.recipe.overrides import Override, apply_all
+from r1core.recipe.profiles import check_profile, lay_over
 from r1core.recipe.schema import Recipe
+from r1core.recipe.shapes import misshapen
 from r1core.recipe.shipped import DEFAULT_PROFILE, NO_PROFILE, find_profile, find_recipe
-from r1core.recipe.slots import DEFAULTS, SLOTS, fill_stages, model_stages, unbound_models
-from r1core.suggest import did_you_mean
+from r1core.recipe.slots import fill_stages, model_stages, unbound_models
+from r1core.recipe.wanted import given
+from r1core.recipe.written import DEFAULTS, SLOTS
 
 __all__ = ["Resolved", "find_recipe", "resolve"]
 
-_STAGE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_STAGE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(@[A-Za-z0-9_.,=+-]+)?")
 _LOCAL_CLASS = re.compile(r"\.\.?/.*\.py:\w+")
-_PATH_KEYS = ("use", "path", "import")
-_RECIPE_KEYS = ("extends", "profile", *SLOTS, *DEFAULTS)
-_PROFILE_KEYS = ("r1", "description", "seed", "requires", "observers", "stages", *SLOTS, *DEFAULTS)
+_PATH_KEYS = ("use", "path", "import", "python")
+_RECIPE_KEYS = ("extends", "profile", KEY, *SLOTS, *DEFAULTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +50,10 @@ class Resolved:
     profile: str
     unbound: frozenset[str]
     """Model slots that nothing is bound to."""
-    slots: frozenset[str] = frozenset()
-    """Problem slots."""
+    slots: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Slots of each kind: models, problems, rewards."""
+    variants: tuple[tuple[Variant, Resolved], ...] = ()
+    """Every variant of a recipe with a `matrix`, the base first, which is this recipe."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -58,21 +64,46 @@ class Resolved:
 
 def resolve(path: str | Path, profile: str | None = None, sets: Sequence[str] = ()) -> Resolved:
     """Load, merge, override, fill and check the structure; all findings of a step in one RecipeError (exit 2)."""
-    overrides = [Override(text) for text in sets]
+    overrides = [Override.parse(text) for text in sets]
     path = Path(path)
-    root = _with_extends(_load(path), path)
-    chosen = profile or _text(root, "profile") or DEFAULT_PROFILE
-    if chosen != NO_PROFILE:
-        root = _with_profile(root, find_profile(chosen, path))
-    known = (*Recipe.model_fields, *SLOTS, *DEFAULTS)
+    root, chosen = _laid_out(path, profile)
+    root = apply_all(root, [each for each in overrides if each.keys[0] == KEY], (KEY,), stages=False)
+    overrides = [each for each in overrides if each.keys[0] != KEY]
+    variants = variants_of(root)
+    if not variants:
+        return _whole(root, overrides, path, chosen)
+    made = gathered([partial(_whole, root, [*overrides, *each.settings], path, chosen) for each in variants])
+    return replace(made[0], variants=tuple(zip(variants, made, strict=True)))
+
+
+def _whole(root: Node, overrides: Sequence[Override], path: Path, profile: str) -> Resolved:
+    """One recipe without its matrix: overridden, slots filled, well formed."""
+    known = (*Recipe.model_fields, KEY, *SLOTS, *DEFAULTS)
     root = model_stages(apply_all(root, overrides, known, stages=False))
     root = _absolute(apply_all(root, overrides, known, stages=True), Path.cwd())
     unbound = unbound_models(root)
-    slots = frozenset(root.map["problems"].map) if "problems" in root.map else frozenset[str]()
-    root = fill_stages(root, chosen)
+    slots = {kind: frozenset(root.map[kind].map) for kind in SLOTS if kind in root.map}
+    root = fill_stages(root, profile)
     document = Document(root.without(_RECIPE_KEYS))
-    recipe = _typed(document)
-    return Resolved(recipe=recipe, document=document, path=path, profile=chosen, unbound=unbound, slots=slots)
+    return Resolved(recipe=typed(document), document=document, path=path, profile=profile, unbound=unbound, slots=slots)
+
+
+def _laid_out(path: Path, profile: str | None) -> tuple[Node, str]:
+    """The recipe over the one it extends, its profile over both, and the profile's name. Each file is looked at by
+    itself first: what lies over a slip would hide it."""
+    own = _load(path)
+    base = _extended(own, path)
+    root = own if base is None else merge(base, own)
+    chosen = profile or _text(root, "profile") or DEFAULT_PROFILE
+    found = [finding for file in (own, base) if file is not None for finding in misshapen(file)]
+    if chosen != NO_PROFILE:
+        file = _profile(chosen, path, root if profile is None else None)
+        over = _load(file)
+        found += [*misshapen(over), *check_profile(root, over, file)]
+        root = root if found else lay_over(root, over)
+    if found:
+        raise refused(found)
+    return root, chosen
 
 
 def _load(path: Path) -> Node:
@@ -82,54 +113,45 @@ def _load(path: Path) -> Node:
 def _text(root: Node, key: str) -> str | None:
     node = root.map.get(key)
     if node is not None and not isinstance(node.value, str):
-        raise RecipeError.of([at_node(node, key, f"a name is wanted, got {node.plain()!r}")])
+        raise RecipeError.of([at_node(node, key, f"a name is wanted, got {given(node.plain())}")])
     return node.value if node is not None else None
 
 
-def _with_extends(root: Node, path: Path) -> Node:
-    """The recipe laid over the one it extends; one level, so that a reader opens two files at most."""
+def _extended(root: Node, path: Path) -> Node | None:
+    """The recipe that this one is laid over; one level, so that a reader opens two files at most."""
     name = _text(root, "extends")
     if name is None:
-        return root
-    base = find_recipe(name, beside=path.parent)
-    under = _load(base)
+        return None
+    try:
+        under = _load(find_recipe(name, beside=path.parent))
+    except RecipeError as error:
+        raise _there(error, root, "extends") from error
     if "extends" in under.map:
         hint = "copy what is needed, or extend the first recipe"
         message = f"{name!r} extends another recipe itself; one level is allowed"
         raise RecipeError.of([at_node(root.map["extends"], "extends", message, hint)])
-    return merge(under, root)
+    return under
 
 
-def _with_profile(root: Node, path: Path) -> Node:
-    """The profile laid over the recipe. It serves several recipes, so what this one does not name is dropped: entries
-    for stages that it does not have, and models that none of its stages speaks of."""
-    profile = _load(path)
-    wrong = [key for key in profile.map if key not in _PROFILE_KEYS]
-    if wrong:
-        hints = {key: did_you_mean(key, _PROFILE_KEYS, otherwise="keys: ") for key in wrong}
-        raise RecipeError.of(
-            [at_node(profile.map[key], key, f"a profile has no key {key!r}", hints[key]) for key in wrong]
-        )
-    if (models := profile.map.get("models")) is not None:
-        named = {*_names(root, "models"), *_texts(root.map["stages"])} if "stages" in root.map else set()
-        bound = {name: body for name, body in models.map.items() if name in named}
-        profile = profile.with_children({"models": Node(bound, models.mark)})
-    stages = profile.map.get("stages")
-    if stages is not None:
-        own = [*_names(root, "stages"), *_names(root, "models"), *_names(profile, "models")]
-        kept = {name: body for name, body in stages.map.items() if name in own}
-        profile = profile.with_children({"stages": Node(kept, stages.mark)})
-    return merge(root, profile.without(["r1", "description"]))
+def _profile(name: str, path: Path, root: Node | None) -> Path:
+    """The profile's file; `root` is the recipe where it is the recipe that names it."""
+    try:
+        return find_profile(name, path)
+    except RecipeError as error:
+        if root is None or "profile" not in root.map:
+            raise
+        raise _there(error, root, "profile") from error
+
+
+def _there(error: RecipeError, root: Node, key: str) -> RecipeError:
+    """The error at the key that names what is not there; one with places of its own stays as it is."""
+    if error.what.startswith("no "):
+        return RecipeError.of([at_node(root.map[key], key, error.what, error.fix)])
+    return error
 
 
 def _names(root: Node, key: str) -> list[str]:
     return list(root.map[key].map) if key in root.map else []
-
-
-def _texts(node: Node) -> set[str]:
-    """Every text below a node."""
-    below = [*node.map.values(), *node.items]
-    return set().union(*map(_texts, below)) if below else {node.value} if isinstance(node.value, str) else set()
 
 
 def _absolute(root: Node, folder: Path) -> Node:
@@ -137,20 +159,32 @@ def _absolute(root: Node, folder: Path) -> Node:
         text = node.value
         if not isinstance(text, str) or not text.startswith(("./", "../")):
             return node
-        is_path = loc[-1] in _PATH_KEYS or (len(loc) == 2 and loc[0] == "models") or _LOCAL_CLASS.fullmatch(text)
-        return Node(os.path.abspath(folder / text), node.mark) if is_path else node  # noqa: PTH100 - keeps links
+        if not (_LOCAL_CLASS.fullmatch(text) or any(_names_a_path(keys) for keys in paths_to(loc))):
+            return node
+        return Node(os.path.abspath(folder / text), node.mark)  # noqa: PTH100 - keeps links
 
     return transform(root, change)
 
 
-def _typed(document: Document) -> Recipe:
-    wrong = [_bad_id(document, name) for name in _names(document.root, "stages") if not _STAGE_ID.fullmatch(name)]
+def _names_a_path(keys: Sequence[int | str]) -> bool:
+    return keys[-1] in _PATH_KEYS or (len(keys) == 2 and keys[0] == "models")
+
+
+def typed(document: Document) -> Recipe:
+    """The recipe as typed data; RecipeError with everything that has the wrong form."""
+    wrong = [_bad_id(document, name) for name in _names(document.root, "stages") if not _may_be_called(document, name)]
     if wrong:
         raise RecipeError.of(wrong)
     try:
         return Recipe.model_validate(document.data)
     except ValidationError as error:
         raise refused(findings(error, Recipe, document, also=_RECIPE_KEYS)) from error
+
+
+def _may_be_called(document: Document, name: str) -> bool:
+    """Only a variant of another stage has an @ in its id."""
+    is_variant = "variant" in document.root.at(["stages", name]).map
+    return _STAGE_ID.fullmatch(name) is not None and ("@" not in name or is_variant)
 
 
 def _bad_id(document: Document, name: str) -> Diagnostic:

@@ -42,6 +42,9 @@ class RewardUse(Use):
         default_factory=dict, alias="for", description="problem fields it applies to, such as {domain: general}"
     )
     active: Window | None = Field(None, description="steps it counts in, such as 'last 400'; always when absent")
+    python: str | None = Field(
+        None, description="a virtual environment, or an interpreter in one, to run it in; r1core's own when absent"
+    )
 
     @property
     def part(self) -> str:
@@ -190,9 +193,29 @@ class Mix(Options):
 
     mix: list[Share] = Field(min_length=1, description="the sources, in the order in which they are named")
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """For editors: as a recipe writes it, by name; as a list it stands in resolved recipes."""
+        schema = handler.resolve_ref_schema(handler(core))
+        weight = Share.model_json_schema()["properties"]["weight"]
+        by_name = {"type": "object", "minProperties": 1, "additionalProperties": weight}
+        shares = schema["properties"]["mix"]
+        text = {"description": shares.pop("description")}
+        return {**schema, "properties": {"mix": {**text, "anyOf": [by_name, shares]}}}
+
 
 ProblemsInput: TypeAlias = Schedule[Mix | UseSource | str]
 DataInput: TypeAlias = UseSource | str
+
+
+class VariantOf(Options):
+    """Which variant a stage is, of a recipe with a `matrix`."""
+
+    of: str = Field(
+        description="the stage that it is a variant of: everything random is derived from that name, so that variants "
+        "are compared problem by problem"
+    )
+    where: dict[str, str] = Field(default_factory=dict, description="axis -> its choice, for tables")
 
 
 class Stage(Options):
@@ -230,6 +253,10 @@ class Stage(Options):
     gate: list[Bound] = Field(default_factory=list, description="limits that stop the run (exit 4)")
     extend: Extend | None = Field(None, description="train on when a metric is not reached")
     threads: int = Field(1, ge=1, description="compute threads of the stage's process")
+    seed: int | None = Field(
+        None, ge=0, description="everything random in it is derived from this; from the recipe's `seed` when absent"
+    )
+    variant: VariantOf | None = Field(None, description="which variant it is of another stage; a `matrix` writes it")
 
     @model_validator(mode="before")
     @classmethod
@@ -237,6 +264,16 @@ class Stage(Options):
         if isinstance(value, dict) and "data" in value and not isinstance(value["data"], list):
             return {**value, "data": [value["data"]]}
         return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """For editors: `data` may be one dataset, not in a list."""
+        schema: dict[str, Any] = handler(core)
+        data = handler.resolve_ref_schema(schema)["properties"]["data"]
+        if "anyOf" not in data:
+            listed = {key: data.pop(key) for key in ("type", "items")}
+            data["anyOf"] = [*listed["items"]["anyOf"], listed]
+        return schema
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -34,7 +34,10 @@ def find_recipe(name: str | Path, *, beside: Path | None = None) -> Path:
             if candidate.is_file():
                 return candidate
     known = [p.relative_to(folder).as_posix() for p in folder.rglob("*.yaml") if p.parent.name != "profiles"]
-    raise RecipeError(f"no recipe {str(name)!r}", fix=did_you_mean(relative.as_posix(), known, otherwise="shipped: "))
+    typed = str(name).rpartition("/")[0]
+    near = did_you_mean(str(name), [f"{typed}/{p.name}".lstrip("/") for p in path.parent.glob("*.yaml")])
+    fix = near or did_you_mean(relative.as_posix(), known, otherwise="shipped: ")
+    raise RecipeError(f"no recipe {str(name)!r}", fix=fix)
 
 
 def find_profile(name: str, recipe: Path) -> Path:
@@ -43,9 +46,7 @@ def find_profile(name: str, recipe: Path) -> Path:
     for folder in folders:
         if (folder / f"{name}.yaml").is_file() and Path(name).name == name:
             return folder / f"{name}.yaml"
-    known = {path.stem for folder in folders for path in folder.glob("*.yaml")}
-    raise RecipeError(
-        f"no profile {name!r}",
-        where=shown(recipe),
-        fix=f"profiles: {', '.join(sorted(known | {NO_PROFILE}))}",
-    )
+    known = {NO_PROFILE, *(path.stem for folder in folders for path in folder.glob("*.yaml"))}
+    near = did_you_mean(name, known)
+    fix = f"profiles: {', '.join(sorted(known))}" + (f"; {near}" if near else "")
+    raise RecipeError(f"no profile {name!r}", where=shown(recipe), fix=fix)

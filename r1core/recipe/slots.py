@@ -15,9 +15,6 @@ from r1core.recipe.findings import at_node, refused
 from r1core.recipe.nodes import Node, is_options, merge
 from r1core.schedules import is_schedule
 
-SLOTS = ("models", "problems", "rewards")
-DEFAULTS = ("engines", "sampling", "scoring", "threads", "checkpoint", "rollouts")
-
 
 def model_stages(root: Node) -> Node:
     """`models:` as stages, first in the pipeline; unbound ones (null) are left out."""
@@ -86,7 +83,7 @@ class _Filler:
             self.findings.append(at_node(node, path, *self._unbound(kind, name)))
             return node
         if isinstance(node.value, str):
-            return Node(bound.value, node.mark) if isinstance(bound.value, str) else bound
+            return bound
         over = node.without(["use"])
         base = Node({"use": bound}, bound.mark) if isinstance(bound.value, str) else bound
         return merge(base, over) if over.map else base

@@ -16,8 +16,11 @@ from r1core.components import Component, Policy, ProblemSource, Reward, Sampler
 from r1core.errors import Interrupted
 from r1core.events import Event, SampleShown, StageNote, StageStarted, StepDone
 from r1core.keys import derive_key
+from r1core.recipe.elsewhere import Elsewhere
+from r1core.recipe.environment import Environment
 from r1core.recipe.schema import RewardUse
 from r1core.scoring import RewardSpec, ScoringService
+from r1core.scoring_python import Interpreter
 from r1core.stages.problems import ProblemStream
 from r1core.store import MetricsWriter
 from r1core.store.files import artifact
@@ -57,8 +60,8 @@ class Job:
     _remembered: list[Mapping[str, Any]] = field(default_factory=list)
 
     def key(self, *parts: int | str) -> int:
-        """A key derived from (seed, stage, *parts)."""
-        return derive_key(self.plan.seed, self.stage.id, *parts)
+        """A key derived from (seed, the stage's name, *parts): the same for all variants of a stage."""
+        return derive_key(self.stage.seed, self.stage.name, *parts)
 
     def note(self, text: str) -> None:
         """A line for people."""
@@ -118,7 +121,7 @@ class Job:
     def stream(self) -> ProblemStream:
         """The stage's `problems`."""
         assert self.stage.stage.problems is not None, "the plan checks that the stage has problems"
-        return ProblemStream(self.stage.stage.problems, self.source, seed=self.plan.seed)
+        return ProblemStream(self.stage.stage.problems, self.source, seed=self.stage.seed)
 
     def policy(self) -> Policy:
         """The stage's training engine, nothing opened yet."""
@@ -144,6 +147,7 @@ class Job:
 
     def _spec(self, use: RewardUse) -> RewardSpec:
         loaded = self.plan.loaded("reward", use)
+        elsewhere = None if use.python is None else Elsewhere(loaded=loaded, environment=Environment(Path(use.python)))
         return RewardSpec.of(
             cast(type[Reward], loaded.cls),
             name=use.part,
@@ -152,6 +156,7 @@ class Job:
             weight=use.weight,
             only_for=use.only_for,
             active=use.active,
+            interpreter=None if elsewhere is None else Interpreter.of(elsewhere),
         )
 
 

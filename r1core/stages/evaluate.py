@@ -134,7 +134,7 @@ def _sets(spec: EvaluateSpec, model: str) -> list[str]:
 def _chunks(job: Job, wanted: EvalSet, size: int) -> list[list[Problem]]:
     """The set's problems in chunks; one without any where the source is empty."""
     assert isinstance(wanted.problems, Use), "the plan resolves problem slots"
-    problems = first(job.source(wanted.problems), wanted.limit, seed=job.plan.seed)
+    problems = first(job.source(wanted.problems), wanted.limit, seed=job.stage.seed)
     return [problems[start : start + size] for start in range(0, max(len(problems), 1), size)]
 
 

@@ -48,6 +48,6 @@ def test_options_are_those_of_the_command(tmp_path: Path, monkeypatch: pytest.Mo
 def test_mistakes_are_errors_of_r1core(tmp_path: Path) -> None:
     with pytest.raises(r1core.R1Error, match="unknown option 'stesp'"):
         r1core.run(written(tmp_path, STAGES), set={"stages.zero.train.stesp": 2}, run_dir=tmp_path / "run")
-    with pytest.raises(RecipeError, match=r"(?s)no recipe .*did you mean 'deepseek_r1.yaml'"):
+    with pytest.raises(RecipeError, match=r"(?s)no recipe .*did you mean 'recipes/deepseek_r1.yaml'"):
         r1core.run("recipes/deepseek_r2.yaml")
     assert not (tmp_path / "run").exists()

@@ -93,7 +93,7 @@ def test_extending_goes_one_level_deep(tmp_path: Path) -> None:
 
 def test_extending_takes_one_name(tmp_path: Path) -> None:
     (tmp_path / "child.yaml").write_text("extends: [recipe.yaml]\n")
-    assert "child.yaml:1:1: extends: a name is wanted, got ['recipe.yaml']" in refusal(tmp_path / "child.yaml")
+    assert "child.yaml:1:1: extends: a name is wanted, got the list [recipe.yaml]" in refusal(tmp_path / "child.yaml")
 
 
 def test_extending_a_recipe_that_is_not_there(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from toy_runs import contents, job_of
 from toy_stages import WEIGHTS
@@ -68,6 +68,7 @@ def test_an_interval_holds_the_mean_within_0_and_1(values: np.ndarray) -> None:
 
 
 @given(SHARES)
+@example(np.array([0.0, 0.0, 2.220446049250313e-16]))
 def test_wrong_for_right_mirrors_the_interval(values: np.ndarray) -> None:
     low, high = interval(values)
     assert interval(1 - values) == pytest.approx((1 - high, 1 - low), abs=1e-6)

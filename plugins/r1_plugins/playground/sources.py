@@ -88,6 +88,17 @@ class Playground(ProblemSource):
 
     config: Config
 
+    @property
+    def fields(self) -> dict[str, frozenset[str]]:
+        """What tells the problems apart."""
+        tasks = frozenset(self.config.tasks)
+        fixed = {
+            "domain": frozenset(map(domain_of, tasks)),
+            "language": frozenset(self.config.languages),
+            "task": tasks,
+        }
+        return {**fixed, "operands": frozenset(), "intent": frozenset()}
+
     def problems(self, *, seed: int) -> Iterator[Problem]:
         """The problems, endless unless limited."""
         place = f"playground/{self.config.split}/{seed}/{self.config.seed}"

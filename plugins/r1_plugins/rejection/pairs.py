@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from r1_plugins.rejection.threshold import scores_of
+from r1core.choices import ProblemFields
 from r1core.components import DataFilter
 from r1core.types import Group, Response, Verdict
 
@@ -31,7 +32,7 @@ class Pairs(DataFilter):
         sees: Literal["answer", "response"] = Field(
             "answer", description="whose characters are its length: the final answer's, or all that was written"
         )
-        only: dict[str, str] = Field(
+        only: ProblemFields = Field(
             default_factory=dict, description="problem fields of the groups it judges; others pass, as they are"
         )
 

@@ -18,6 +18,7 @@ from r1_plugins.reward_models.dataset import dataset
 from r1_plugins.reward_models.examples import Example
 from r1_plugins.reward_models.objective import Slope, accuracy, auc, logistic
 from r1_plugins.reward_models.text import Sees
+from r1core.choices import ProblemFields
 from r1core.components import Head, Policy, TrainContext, Trainer
 from r1core.schedules import LearningRate
 from r1core.types import Floats, Step, TrainSequence
@@ -43,7 +44,7 @@ class RewardModelTrainer(Trainer):
         lr: LearningRate = Field(LearningRate(peak=6e-6), description="learning rate, a number or a schedule")
         epochs: int = Field(1, ge=1, description="passes over the data")
         batch: int = Field(256, ge=1, description="pairs, or answers, of one optimizer step at most")
-        only: dict[str, str] = Field(
+        only: ProblemFields = Field(
             default_factory=dict, description="problem fields of the answers it learns from, such as {domain: general}"
         )
         margin: float = Field(0.0, ge=0, description="scores of a pair differ by more than this")

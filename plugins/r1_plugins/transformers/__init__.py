@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
+from r1core.choices import Options
 from r1core.components import Head, Loss, Policy
 from r1core.errors import SetupError
 from r1core.hookspecs import hookimpl
@@ -60,6 +61,13 @@ class TransformersPolicy(Policy):
         """Which of the engine's packages are not installed."""
         absent = [name for name in NEEDS if importlib.util.find_spec(name) is None]
         return [f"{', '.join(absent)} not installed: pip install 'r1core[train]'"] if absent else []
+
+    @classmethod
+    def architecture_options(cls, model_type: str) -> type[Options] | None:
+        """The keys of the type's Hugging Face config, as far as the installed library's source tells."""
+        from r1_plugins.transformers._architecture import options_of
+
+        return options_of(model_type)
 
     def create(self, folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
         """Write a randomly initialised model beside the tokenizer in `folder`; the vocabulary is the tokenizer's."""

@@ -1,0 +1,86 @@
+"""A profile laid over a recipe.
+
+A profile serves several recipes, so what this one does not name is dropped: entries for stages that it does
+not have, and models that none of its stages speaks of. A name that is almost one of this recipe's, and that
+none of the recipes has which the profile serves (those beside it, and those that ship), is a slip, and refused:
+dropped in silence it would leave a stage at its defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from r1core.errors import Diagnostic
+from r1core.recipe.findings import at_node
+from r1core.recipe.loader import MAX_BYTES
+from r1core.recipe.nodes import Node, merge
+from r1core.recipe.shipped import shipped_folder
+from r1core.recipe.written import DEFAULTS, SLOTS
+from r1core.suggest import did_you_mean, is_slip
+
+PROFILE_KEYS = ("r1", "description", "seed", "requires", "observers", "stages", *SLOTS, *DEFAULTS)
+_COMMENT = re.compile(r"(^|\s)#.*")
+NOUNS = {"stages": "stage", "models": "model slot", "problems": "problem slot", "rewards": "reward slot"}
+
+
+def lay_over(root: Node, profile: Node) -> Node:
+    """The profile's values over the recipe's, less what this recipe does not name."""
+    if (models := profile.map.get("models")) is not None:
+        named = {*_names(root, "models"), *_texts(root.map["stages"])} if "stages" in root.map else set()
+        bound = {name: body for name, body in models.map.items() if name in named}
+        profile = profile.with_children({"models": Node(bound, models.mark)})
+    if (stages := profile.map.get("stages")) is not None:
+        own = [*_names(root, "stages"), *_names(root, "models"), *_names(profile, "models")]
+        kept = {name: body for name, body in stages.map.items() if name in own}
+        profile = profile.with_children({"stages": Node(kept, stages.mark)})
+    return merge(root, profile.without(["r1", "description"]))
+
+
+def check_profile(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]:
+    """Keys that no profile has, and names that are slips of the recipe's; `path` is the profile's file."""
+    for key in profile.map:
+        if key not in PROFILE_KEYS:
+            hint = did_you_mean(key, PROFILE_KEYS, otherwise="keys: ")
+            yield at_node(profile.map[key], key, f"a profile has no key {key!r}", hint)
+    words = {*_words(root), *_texts(profile)}
+    for kind, noun in NOUNS.items():
+        known = [*_names(root, kind), *(_names(root, "models") if kind == "stages" else [])]
+        for name, body in profile.map[kind].map.items() if kind in profile.map else ():
+            if name in words or not any(is_slip(name, other) for other in known):
+                continue
+            is_others = name[:1].isalpha() and any(_says(text, name) for text in _served(path))
+            if not is_others:
+                message = f"no recipe that this profile completes has a {noun} {name!r}"
+                yield at_node(body, f"{kind}.{name}", message, did_you_mean(name, known))
+
+
+def _served(profile: Path) -> Iterator[str]:
+    """The text of every recipe that the profile may complete, beside the one at hand."""
+    shipped = shipped_folder()
+    beside = profile.parent.parent.glob("*.yaml")
+    for file in {*beside, *(p for p in shipped.rglob("*.yaml") if p.parent.name != "profiles")}:
+        if file.stat().st_size <= MAX_BYTES:
+            yield _COMMENT.sub("", file.read_text(encoding="utf-8", errors="replace"))
+
+
+def _says(text: str, name: str) -> bool:
+    """Whether the name stands in a recipe, as a key or a value."""
+    return re.search(rf"(?<![\w@-]){re.escape(name)}(?![\w@-])", text) is not None
+
+
+def _names(root: Node, key: str) -> list[str]:
+    return list(root.map[key].map) if key in root.map else []
+
+
+def _texts(node: Node) -> set[str]:
+    """Every text below a node."""
+    below = [*node.map.values(), *node.items]
+    return set().union(*map(_texts, below)) if below else {node.value} if isinstance(node.value, str) else set()
+
+
+def _words(node: Node) -> set[str]:
+    """Every key and every text below a node."""
+    below = [*node.map.values(), *node.items]
+    return {*node.map, *_texts(node)}.union(*map(_words, below))
