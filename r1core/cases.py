@@ -15,7 +15,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 
@@ -62,6 +62,7 @@ class CaseRow(Row):
     meta: dict[str, Any] = Field(default_factory=dict, description="what else the reward reads of the problem")
     prefilled: str = Field("", description='what the prompt had already opened of the answer, such as "<think>"')
     finish: Finish = Field("stop", description="length: the answer was cut off")
+    tokens: int | None = Field(None, ge=0, description="how many the model wrote, for a reward that counts them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +190,9 @@ def _case(row: CaseRow, line: int, path: Path) -> Case:
         meta=row.meta,
     )
     response = Response.parse(row.response, finish=row.finish, prefilled=row.prefilled)
-    return Case(line=line, problem=problem, response=response, expect=row.expect, why=row.why)
+    return Case(
+        line=line, problem=problem, response=replace(response, tokens=row.tokens), expect=row.expect, why=row.why
+    )
 
 
 # --- asking --------------------------------------------------------------------------------------

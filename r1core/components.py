@@ -105,6 +105,12 @@ class ProblemSource(Component):
         """The problems, in order; may be endless. `seed` is the run's: a generated source draws from it, a data set
         may ignore it."""
 
+    @property
+    def fields(self) -> Mapping[str, frozenset[str]] | None:
+        """What a recipe may pick its problems by (`for`, `only`, `by`): `domain`, `language`, keys of `meta`, each with
+        the values that it takes (none: any). None when only the data can tell; slips then pass unseen."""
+        return None
+
     def write_tokenizer(self, folder: Path) -> None:
         """Write a Hugging Face tokenizer with its chat template, fit to this source's text, into `folder`.
 
@@ -131,6 +137,12 @@ class Policy(Component):
     """Weights, optimizer and tokenizer. Built by the core, then `open`ed on one model folder."""
 
     kind = "policy"
+
+    @classmethod
+    def architecture_options(cls, model_type: str) -> type[Options] | None:
+        """What an architecture of this type is made of, so that the plan finds slips in it; None where that cannot be
+        told. Raises RecipeError for a type that must be a slip. May import nothing heavy."""
+        return None
 
     @abc.abstractmethod
     def create(self, folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
@@ -244,11 +256,15 @@ class AdvantageEstimator(Component):
     kind = "advantage"
     scope: ClassVar[Literal["group", "batch"]] = "group"
     needs: ClassVar[frozenset[str]] = frozenset({"rewards"})
-    """Of "rewards", "components", "values"; the plan refuses what nobody provides."""
+    """Of "rewards", "components", "values", "greedy", "critic": made only where needed; others the plan refuses."""
 
     @abc.abstractmethod
     def __call__(self, groups: Sequence[GroupSignals]) -> list[list[Floats]]:
         """For each group (one, unless the scope is "batch") and each sample a (1,) or (T,) array."""
+
+    def returns(self, groups: Sequence[GroupSignals]) -> list[list[Floats]]:
+        """What the critic that it needs should have said, (T,) for each sample: by default the reward still to come."""
+        return [[rewards_T[::-1].cumsum()[::-1] for rewards_T in group.token_rewards_GT()] for group in groups]
 
 
 class Objective(Component):
@@ -299,12 +315,21 @@ class TrainContext(Protocol):
 
     def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:
         """The next `prompts` problems, `samples` answers each, sampled with the present weights, sorted by
-        (problem, sample), scored where the stage has rewards."""
+        (problem, sample), scored where the stage has rewards. May be asked more than once in a step."""
         ...
 
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
         """Monte-Carlo: for each state (a rollout and how many of its completion tokens are kept), the rewards of
         `samples` continuations, (samples,) each; NaN where infrastructure failed."""
+        ...
+
+    def greedy(self, at: At, problems: Sequence[Problem]) -> Floats:
+        """The reward of one greedy answer to each problem, in order; NaN where infrastructure failed."""
+        ...
+
+    def critic(self, ref: str | None = None) -> Policy:
+        """A second policy, with a score head, that is trained beside the first. It begins from another stage's model
+        (a `ModelRef`), or from the one that the stage starts from; is saved and gone on with, but not exported."""
         ...
 
     def model(self, ref: str) -> Policy:
@@ -323,6 +348,10 @@ class TrainContext(Protocol):
         """A 64-bit key derived from (seed, stage, *parts)."""
         ...
 
+    def note(self, text: str) -> None:
+        """Say a line to whoever watches."""
+        ...
+
 
 class Trainer(Component):
     """A training loop: `run` is a generator, one `Step` per optimizer step; the core logs, evaluates and saves between.
@@ -336,7 +365,8 @@ class Trainer(Component):
     head: ClassVar[Head] = "lm"
     """What the model that it trains ends in."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of options: `{use: trainer, preset: name}`. What the recipe says on top wins."""
+    preset_sources: ClassVar[Mapping[str, str]] = {}
+    """Named sets of options, what the recipe says on top wins; and the paper that each follows, for `r1 explain`."""
 
     @property
     def reads(self) -> frozenset[str]:
@@ -353,6 +383,11 @@ class Trainer(Component):
         """How many steps it will take; None when the data decides."""
         return None
 
+    @property
+    def answers_beside(self) -> Mapping[str, int]:
+        """Answers sampled beside the rollouts of a batch, at most, by what for: a need of estimators, or else."""
+        return {}
+
     @abc.abstractmethod
     def run(self, context: TrainContext) -> Iterator[Step]:
         """Train `context.policy` in place."""
@@ -360,14 +395,5 @@ class Trainer(Component):
 
 CONTRACTS: Mapping[str, type[Component]] = {
     contract.kind: contract
-    for contract in (
-        Policy,
-        Sampler,
-        Reward,
-        AdvantageEstimator,
-        Objective,
-        DataFilter,
-        Trainer,
-        ProblemSource,
-    )
+    for contract in (Policy, Sampler, Reward, AdvantageEstimator, Objective, DataFilter, Trainer, ProblemSource)
 }

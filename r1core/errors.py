@@ -64,12 +64,16 @@ class RecipeError(R1Error):
     process works there, or a half-done stage was made from something else."""
 
     exit_code = 2
+    findings: Sequence[Diagnostic] = ()
+    """What it was made `of`, to be told with those of another phase or variant."""
 
     @classmethod
     def of(cls, findings: Sequence[Diagnostic]) -> RecipeError:
         """All the findings of one phase as one error, so that a person mends them in one go."""
         count = f"{len(findings)} errors" if len(findings) > 1 else "1 error"
-        return cls("\n".join([*(finding.render() for finding in findings), count]))
+        error = cls("\n".join([*(finding.render() for finding in findings), count]))
+        error.findings = tuple(findings)
+        return error
 
 
 class SetupError(R1Error):

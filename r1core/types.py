@@ -59,7 +59,8 @@ class Response:
     `text` is what the model wrote, after `prefilled` (what the prompt had already opened, such as
     "<think>"). `thinking` is None unless there is exactly one closed think block and nothing before
     it; `answer` is what follows it, without its `<answer>` tags where it has them, and None where
-    there is no closed think block.
+    there is no closed think block. `tokens` counts what the model wrote, the end token included; None
+    where nobody counted (a text that a person has edited).
     """
 
     text: str
@@ -68,6 +69,7 @@ class Response:
     tagged: bool
     finish: Finish = "stop"
     prefilled: str = ""
+    tokens: int | None = None
 
     @classmethod
     def parse(cls, text: str, *, finish: Finish = "stop", prefilled: str = "") -> Response:
@@ -184,6 +186,19 @@ class GroupSignals:
     components: Mapping[str, Floats] | None = None
     states_GK: tuple[Tokens, ...] | None = None
     values_GK: tuple[Floats, ...] | None = None
+    greedy: float | None = None
+    critic_GT: tuple[Floats, ...] | None = None
+    penalties_GT: tuple[Floats, ...] | None = None
+
+    def token_rewards_GT(self) -> list[Floats]:
+        """Each sample's reward where it falls, (T,): the penalties token by token, the rest at the last one."""
+        rewards = []
+        for i, (reward, length) in enumerate(zip(self.rewards_G, self.lengths_G, strict=True)):
+            rewards_T = -self.penalties_GT[i] if self.penalties_GT is not None else np.zeros(int(length))
+            if length:
+                rewards_T[-1] += reward - rewards_T.sum()
+            rewards.append(rewards_T)
+        return rewards
 
 
 @dataclass(frozen=True, kw_only=True)

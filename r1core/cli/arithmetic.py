@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from r1core.components import Trainer
+from r1core.components import AdvantageEstimator, Trainer
+from r1core.recipe.checks import PROVIDED
 from r1core.recipe.plan import Plan, StagePlan
 from r1core.schedules import Schedule
 
@@ -61,7 +62,17 @@ def _rollouts(stage: StagePlan, trainer: Trainer) -> Load:
     answers = batches * prompts * samples
     line = f"{batches} rollout batches of {prompts} prompts x {samples} samples = {answers:,} answers"
     split = f", {prompts * samples / updates:g} an update" if updates > 1 else ""
-    return Load(lines=(f"{line}{_bounded(stage)}{split}",), tokens=answers * _longest(stage))
+    beside = {name: count * batches for name, count in trainer.answers_beside.items() if _counts(stage, name, count)}
+    more = tuple(f"{name}: at most {count:,} answers more" for name, count in beside.items())
+    return Load(
+        lines=(f"{line}{_bounded(stage)}{split}", *more), tokens=(answers + sum(beside.values())) * _longest(stage)
+    )
+
+
+def _counts(stage: StagePlan, name: str, count: int) -> bool:
+    """Whether these answers are sampled: what only estimators need, where one does."""
+    estimators = [c.cls for c in stage.components if issubclass(c.cls, AdvantageEstimator)]
+    return count > 0 and (name not in PROVIDED or any(name in estimator.needs for estimator in estimators))
 
 
 def _load(stage: StagePlan, sets: list[tuple[str, int, int, int]]) -> Load:

@@ -81,6 +81,8 @@ def _default(field: FieldInfo) -> str:
 
 def _preset(loaded: Loaded, name: str) -> Iterator[str]:
     yield f"preset {name} of {loaded.kind} {loaded.name}  ({loaded.distribution} {loaded.version})"
+    if source := _source(loaded.cls, name):
+        yield from textwrap.wrap(f"after {source}", WIDTH, initial_indent="  ", subsequent_indent="  ")
     yield f"  {{use: {loaded.name}, preset: {name}}} sets"
     for key, value in _presets(loaded.cls)[name].items():
         yield f"    {key}: {value_text(value)}"
@@ -96,10 +98,14 @@ def _presets(cls: type[Component]) -> dict[str, Any]:
     return dict(cls.presets) if issubclass(cls, Trainer) else {}
 
 
+def _source(cls: type[Component], preset: str) -> str:
+    return cls.preset_sources.get(preset, "") if issubclass(cls, Trainer) else ""
+
+
 def _declared(loaded: Loaded) -> Iterator[tuple[str, Any]]:
     """The class variables that the contract asks for, and the extra that it needs."""
     for attribute in CONTRACTS[loaded.kind].__annotations__:
-        if attribute != "presets":
+        if attribute not in ("presets", "preset_sources"):
             yield attribute, getattr(loaded.cls, attribute)
     if loaded.cls.extra:
         yield "needs", f"r1core[{loaded.cls.extra}]"

@@ -15,9 +15,10 @@ from r1core.errors import RecipeError, RefusedError
 from r1core.recipe.schema import Scratch
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job
+from r1core.stages.cost import ROLLOUTS, Cost
 from r1core.stages.problems import balanced
-from r1core.stages.progress import REFERENCE
-from r1core.stages.sampling import sample_groups
+from r1core.stages.progress import CRITIC, POLICY, REFERENCE, Progress
+from r1core.stages.sampling import counted, sample_groups
 from r1core.store import answer_of, problem_of, read_rows
 from r1core.store.files import artifact
 from r1core.store.rollouts import RolloutsWriter
@@ -39,6 +40,7 @@ class Context:
         scoring: ScoringService,
         legs: Callable[[int], Iterator[At]],
         rollouts: RolloutsWriter,
+        progress: Progress,
         *,
         start: Path,
     ) -> None:
@@ -47,9 +49,13 @@ class Context:
         self._scoring = scoring
         self._legs = legs
         self._rollouts = rollouts
+        self._progress = progress
         self._start = start
         self._problems = job.stream() if job.stage.stage.problems is not None else None
         self._sampler: Sampler | None = None
+        self._critic: Policy | None = None
+        self._batch: tuple[int, list[Group]] = (-1, [])
+        self._cost = Cost()
         self._metrics: dict[str, float] = {}
         self._has_scored = False
 
@@ -71,7 +77,7 @@ class Context:
 
     def _examples_of(self, data: Use | str) -> list[Problem]:
         if isinstance(data, Use):
-            found = list(self.job.source(data).problems(seed=self.job.plan.seed))
+            found = list(self.job.source(data).problems(seed=self.job.stage.seed))
         else:
             found = [problem_of(row) for row in read_rows(self.job.artifacts[data]) if row["keep"]]
         return [problem for problem in found if problem.completion is not None]
@@ -94,24 +100,48 @@ class Context:
     def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:
         """The next problems, answered with the present weights and scored."""
         assert self._problems is not None, "the plan checks that the stage has problems"
+        earlier = self._batch[1] if self._batch[0] == at.step else []
         problems = self._problems.take(prompts, step=at.position, total=at.length)
         # The same problem may come twice in a run: its place in the run makes it a problem of its own.
-        problems = [replace(p, id=f"{p.id}@{at.step}.{index}") for index, p in enumerate(problems)]
+        places = range(len(earlier), len(earlier) + prompts)
+        problems = [replace(p, id=f"{p.id}@{at.step}.{place}") for p, place in zip(problems, places, strict=True)]
+        groups = self._sampled(
+            at, problems, samples=samples, key=lambda i, sample: self.job.key("rollout", at.step, places[i], sample)
+        )
+        self._cost.add(ROLLOUTS, [rollout for group in groups for rollout in group.rollouts])
+        self._probe(groups)
+        groups = self._scored(groups, at)
+        self._batch = (at.step, [*earlier, *groups])
+        self._rollouts.add(at.step, self._batch[1])
+        return groups
+
+    def greedy(self, at: At, problems: Sequence[Problem]) -> Floats:
+        """The reward of one greedy answer to each problem."""
+        groups = self._sampled(at, problems, samples=1, temperature=0.0, key=lambda *place: 0)
+        self._cost.add("greedy", [group.rollouts[0] for group in groups])
+        return np.array([float(group.rewards_G[0]) for group in self._scored(groups, at)])
+
+    def _sampled(
+        self,
+        at: At,
+        problems: Sequence[Problem],
+        *,
+        samples: int,
+        key: Callable[..., int],
+        temperature: float | None = None,
+    ) -> list[Group]:
+        """Answers as the stage samples them, at its own temperature unless one is given."""
         sampling = self.job.stage.stage.sampling
-        groups = sample_groups(
+        return sample_groups(
             self.sampler(),
             self.policy,
             problems,
             samples=samples,
             max_new_tokens=sampling.max_new_tokens.at(at.position, at.length),
-            temperature=sampling.temperature.at(at.position, at.length),
+            temperature=sampling.temperature.at(at.position, at.length) if temperature is None else temperature,
             top_p=sampling.top_p,
-            key=lambda index, sample: self.job.key("rollout", at.step, index, sample),
+            key=key,
         )
-        self._probe(groups)
-        groups = self._scored(groups, at)
-        self._rollouts.add(at.step, groups)
-        return groups
 
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
         """The rewards of `samples` answers that go on from each state."""
@@ -131,11 +161,26 @@ class Context:
             for number, (rollout, kept) in enumerate(states)
         ]
         rollouts = sorted(self.sampler().generate(requests), key=lambda rollout: rollout.sample)
+        self._cost.add("continuations", rollouts)
+        rollouts = [counted(rollout, before=states[i // samples][1]) for i, rollout in enumerate(rollouts)]
         groups = [
             Group(problem=rollout.problem, rollouts=tuple(rollouts[number * samples : (number + 1) * samples]))
             for number, (rollout, _) in enumerate(states)
         ]
         return [group.rewards_G for group in self._scored(groups, at)]
+
+    def critic(self, ref: str | None = None) -> Policy:
+        """The policy with a score head that is trained beside the first, as it was saved where the stage goes on."""
+        if self._critic is None:
+            start = self._start if ref is None else Path(ref)
+            self._critic = self.job.policy().open(start, trainable=True, head="score")
+            self._progress.restore(CRITIC, self._critic)
+        return self._critic
+
+    @property
+    def policies(self) -> dict[str, Policy]:
+        """All that learn, by the name of their folder in a checkpoint."""
+        return {POLICY: self.policy} | ({CRITIC: self._critic} if self._critic is not None else {})
 
     def model(self, ref: str) -> Policy:
         """A frozen policy on another stage's model; `ref` is its folder by now."""
@@ -157,6 +202,10 @@ class Context:
         """A key derived from (seed, stage, *parts)."""
         return self.job.key(*parts)
 
+    def note(self, text: str) -> None:
+        """A line for people."""
+        self.job.note(text)
+
     def cursors(self) -> dict[str, int]:
         """How many problems were taken from each source."""
         return self._problems.cursors() if self._problems is not None else {}
@@ -176,7 +225,7 @@ class Context:
 
     def take_metrics(self) -> dict[str, float]:
         """What sampling and scoring measured since the last call."""
-        taken = {**self._metrics, **(self._scoring.metrics() if self._has_scored else {})}
+        taken = {**self._metrics, **self._cost.take(), **(self._scoring.metrics() if self._has_scored else {})}
         self._metrics, self._has_scored = {}, False
         return taken
 

@@ -1,6 +1,6 @@
 """How a train stage is saved and gone on from: everything that its next step depends on, at one moment.
 
-    checkpoint/step-00000012/{policy/, reference/, state.json, manifest.json}
+    checkpoint/step-00000012/{policy/, critic/, reference/, state.json, manifest.json}
 
 In `state.json`: how many steps are done, the sources' cursors, what components remember, the last
 metrics (an extension is decided by them), the steps whose numbers were bad in a row, the cost so far.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ MAX_FAILED = 3
 """Saves in a row that failed, after which the stage stops."""
 MAX_SHARE = 0.02
 """Most of the stage's time that saving may take."""
+POLICY = "policy"
+CRITIC = "critic"
 REFERENCE = "reference"
 STATE = "state.json"
 
@@ -65,14 +68,16 @@ class Progress:
         """Bytes of `metrics.jsonl` that are those steps'."""
         return self._found.beside[METRICS].size if self._found is not None else 0
 
-    def restore(self, policy: Policy) -> None:
-        """Bring an opened policy to where it was, and the reference beside it."""
+    def restore(self, name: str, policy: Policy) -> None:
+        """Bring an opened policy to where the one of this name was."""
+        if self._found is not None:
+            policy.restore(self._found.path / name)
+
+    def restore_reference(self) -> None:
+        """Put the reference's folder back, or away where there was none."""
         reference = self.job.folder / REFERENCE
         shutil.rmtree(reference, ignore_errors=True)
-        if self._found is None:
-            return
-        policy.restore(self._found.path / "policy")
-        if (self._found.path / REFERENCE).exists():
+        if self._found is not None and (self._found.path / REFERENCE).exists():
             shutil.copytree(self._found.path / REFERENCE, reference)
 
     def due(self) -> bool:
@@ -80,15 +85,20 @@ class Progress:
         return self._every_s == 0 or time.monotonic() - self._saved >= self._wait_s
 
     def save(
-        self, done: int, policy: Policy, state: dict[str, Any], writer: MetricsWriter, rollouts: RolloutsWriter
+        self,
+        done: int,
+        policies: Mapping[str, Policy],
+        state: dict[str, Any],
+        writer: MetricsWriter,
+        rollouts: RolloutsWriter,
     ) -> bool:
-        """Save the stage after `done` steps. Says so when that failed, and raises RefusedError the third time in a
-        row: the older checkpoint stays as it is."""
+        """Save the stage after `done` steps, `policies` by name. Says so when that failed, and raises RefusedError the
+        third time in a row: the older checkpoint stays as it is."""
         begun = time.monotonic()
         whole = {**state, "memory": self.job.memory(), "last_metrics": self.job.last_metrics}
         try:
             beside = {METRICS: writer.mark(), **rollouts.marks()}
-            self._checkpoints.save(done, lambda folder: self._write(folder, policy, whole), beside=beside)
+            self._checkpoints.save(done, lambda folder: self._write(folder, policies, whole), beside=beside)
             rollouts.prune(min(self._checkpoints.steps()))
         except OSError as error:
             self._fail(done, error)
@@ -98,8 +108,9 @@ class Progress:
         self._wait_s = max(self._every_s, (self._saved - begun) / MAX_SHARE) * 2**self._failed
         return not self._failed
 
-    def _write(self, folder: Path, policy: Policy, state: dict[str, Any]) -> None:
-        policy.save(folder / "policy")
+    def _write(self, folder: Path, policies: Mapping[str, Policy], state: dict[str, Any]) -> None:
+        for name, policy in policies.items():
+            policy.save(folder / name)
         reached("checkpoint.file")
         if (self.job.folder / REFERENCE).exists():
             shutil.copytree(self.job.folder / REFERENCE, folder / REFERENCE)

@@ -55,4 +55,10 @@ def sample_groups(
 
 def _numbered(rollouts: Sequence[Rollout]) -> tuple[Rollout, ...]:
     """The rollouts of one problem, numbered from 0 within it."""
-    return tuple(replace(rollout, sample=number) for number, rollout in enumerate(rollouts))
+    return tuple(replace(counted(rollout), sample=number) for number, rollout in enumerate(rollouts))
+
+
+def counted(rollout: Rollout, *, before: int = 0) -> Rollout:
+    """The rollout whose response knows its tokens; `before` of them were given."""
+    tokens = before + len(rollout.completion_ids)
+    return replace(rollout, response=replace(rollout.response, tokens=tokens))

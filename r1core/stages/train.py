@@ -19,7 +19,7 @@ from r1core.stages.base import Job, shown
 from r1core.stages.context import Context
 from r1core.stages.evaluate import measure
 from r1core.stages.legs import Legs
-from r1core.stages.progress import REFERENCE, Progress
+from r1core.stages.progress import POLICY, REFERENCE, Progress
 from r1core.stages.watch import Watch
 from r1core.store import MetricsWriter
 from r1core.store.kills import reached
@@ -48,13 +48,14 @@ class _Training:
         start = _start(job)
         self.trainer: Trainer = job.build(stage.train, "trainer")
         self.policy: Policy = job.policy().open(start, trainable=True, head=self.trainer.head)
-        self.progress.restore(self.policy)
+        self.progress.restore(POLICY, self.policy)
+        self.progress.restore_reference()
         self.legs = Legs(job, done=self.progress.done)
         self.watch = Watch(job, self.progress.state.get("watch", {}))
         self.rollouts = RolloutsWriter(
             job.folder, keep=stage.rollouts.keep, last=stage.rollouts.last, done=self.progress.done
         )
-        self.context = Context(job, self.policy, scoring, self.legs, self.rollouts, start=start)
+        self.context = Context(job, self.policy, scoring, self.legs, self.rollouts, self.progress, start=start)
         self.context.skip(self.progress.state.get("cursors", {}))
 
     def run(self) -> dict[str, float]:
@@ -93,7 +94,7 @@ class _Training:
         if not step.resumable or not (stopping or self.progress.due()):
             return
         state = {"watch": self.watch.state(), "cursors": self.context.cursors()}
-        saved = self.progress.save(self.legs.done, self.policy, state, writer, self.rollouts)
+        saved = self.progress.save(self.legs.done, self.context.policies, state, writer, self.rollouts)
         if stopping:
             steps = f"step {self.legs.done} of {self.legs.total}"
             raise self.job.interrupted(f"{steps}, which is saved" if saved else f"{steps}, which could not be saved")

@@ -94,18 +94,24 @@ def write_rows(
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows of all parts, in order. Raises SetupError with the path of a part that cannot be read."""
-    arrow, parquet = _pyarrow()
+    _pyarrow()
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
         raise SetupError("there are no rows", where=str(folder), fix="run the stage that makes them")
     for path in paths:
-        try:
-            with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(batch_size=_ROW_GROUP, use_threads=False):
-                    yield from map(_from_disk, batch.to_pylist())
-        except (arrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise SetupError(f"cannot be read: {reason}", where=str(path), fix="make the rows again") from error
+        yield from read_part(path)
+
+
+def read_part(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of one part, in order. Raises SetupError when it cannot be read."""
+    arrow, parquet = _pyarrow()
+    try:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(batch_size=_ROW_GROUP, use_threads=False):
+                yield from map(_from_disk, batch.to_pylist())
+    except (arrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SetupError(f"cannot be read: {reason}", where=str(path), fix="make the rows again") from error
 
 
 def _arrow_type(arrow: Any, alias: str) -> Any:

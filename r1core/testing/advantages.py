@@ -75,6 +75,14 @@ class AdvantageSuite(ComponentSuite):
                 if not all(np.isfinite(advantage).all() for advantage in own):
                     fail(f"{name}: rewards {_shown(group.rewards_G)} got {_shown(_flat([own]))}; guard the division")
 
+    def test_what_its_critic_learns_fits_its_tokens(self) -> None:
+        """Where it needs "critic", `returns` gives (T,) finite numbers for each sample of each group."""
+        for name, batch in self._batches() if "critic" in self._class.needs else ():
+            for group, own in zip(batch, self._estimator().returns(batch), strict=True):
+                for length, returns_T in zip(group.lengths_G, own, strict=True):
+                    if np.shape(returns_T) != (length,) or not np.isfinite(returns_T).all():
+                        fail(f"{name}: a sample of {length} tokens got returns {returns_T!r}; give (T,) finite numbers")
+
     def test_it_changes_nothing_that_it_is_given(self) -> None:
         """The same arrays are read again: for metrics, and by what is compared with it."""
         for name, batch in self._batches():

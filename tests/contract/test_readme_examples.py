@@ -18,6 +18,7 @@ TESTS = {
     "Close": ("README.md", 'RewardSuite): cases = "cases.jsonl"'),
     "BestOfGroup": ("plugins/README.md", "AdvantageSuite): pass"),
     "FirstOfItsKind": ("plugins/README.md", "FilterSuite): pass"),
+    "Vanilla": ("plugins/README.md", "ObjectiveSuite): pass"),
 }
 
 

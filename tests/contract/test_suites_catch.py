@@ -96,6 +96,7 @@ ADVANTAGES = [
     ("Shorter", "test_every_sample_gets_an_array_of_one_or_of_its_tokens", {}, "a group of 6 samples got 5 advantages"),
     ("OneGroup", "test_every_sample_gets_an_array_of_one_or_of_its_tokens", {}, "asked about 1 groups, got ndarray"),
     ("Unguarded", "test_every_advantage_is_finite", {}, "got [nan]; guard the division"),
+    ("Teaching", "test_what_its_critic_learns_fits_its_tokens", {}, "tokens got returns array([1.]); give (T,)"),
     ("InPlace", "test_it_changes_nothing_that_it_is_given", {}, "it changed rewards_G of what it was given"),
     ("Drawn", "test_the_same_groups_get_the_same_advantages", {}, "asked twice ["),
     ("Running", "test_a_group_does_not_depend_on_other_groups", {}, "alone, ["),

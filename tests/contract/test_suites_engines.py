@@ -14,6 +14,7 @@ import pytest
 
 from r1core.plugins import PluginHost
 from r1core.testing import ObjectiveSuite, PolicySuite, SamplerSuite, TrainerSuite
+from r1core.testing.objectives import OLD_LOGPROB
 from r1core.testing.suite import ComponentSuite
 
 LLAMA = {
@@ -55,6 +56,37 @@ stages:
 """
 
 
+class TestRlWithCritic(TrainerSuite):
+    """Killed with a critic beside the policy, groups that wait for the next batch, and every term of the loss."""
+
+    component = "rl"
+    stage = "zero"
+    recipe = f"""\
+r1: 1
+name: suites
+engines: {{policy: {{use: transformers, device: cpu}}, sampler: echo}}
+stages:
+  base: {{train: {{use: sft, lr: 1.0e-3}}, model: {{scratch: {LLAMA}}}, data: {{use: echo, limit: 8}}}}
+  zero:
+    train:
+      use: rl
+      steps: 5
+      prompts: 3
+      samples: 2
+      lr: 1.0e-3
+      advantage: {{use: gae, lam: 0.95, critic_lam: 1.0}}
+      critic: {{lr: 1.0e-3, warmup_steps: 1, updates: 2}}
+      filters: [zero_variance]
+      refill: {{times: 3}}
+      kl: {{coefficient: 0.01, placement: reward, refresh_every: 2}}
+      importance: {{mode: truncate, level: sequence}}
+      entropy: {{coefficient: 0.01}}
+    model: base
+    problems: echo
+    rewards: [accuracy]
+"""
+
+
 class TestSft(TrainerSuite):
     component = "sft"
     stage = "base"
@@ -67,6 +99,16 @@ class TestRl(TrainerSuite):
     recipe = HEAD + (
         "  zero: {train: {use: rl, preset: ppo_mc, steps: 6, updates_per_rollout: 2, prompts: 4, samples: 4, lr: 0.1,"
         " kl: {coefficient: 0.01, refresh_every: 2}}, model: base, problems: echo, rewards: [accuracy]}\n"
+    )
+
+
+class TestRlRefilled(TrainerSuite):
+    component = "rl"
+    stage = "zero"
+    recipe = HEAD + (
+        "  zero: {train: {use: rl, advantage: remax, steps: 6, updates_per_rollout: 2, prompts: 7, samples: 4, lr: 0.1,"
+        " filters: [zero_variance, {use: difficulty, min: 0.2}, truncated], refill: {times: 3}}, model: base,"
+        " problems: echo, rewards: [accuracy]}\n"
     )
 
 
@@ -144,6 +186,62 @@ class TestPpoClip(ObjectiveSuite):
     def reference(log_ratio: float, advantage: float) -> float:
         ratio = np.exp(np.clip(log_ratio, -20, 20))
         return float(max(-advantage * ratio, -advantage * np.clip(ratio, 0.8, 1.28)))
+
+
+class TestPpoClipDual(ObjectiveSuite):
+    component = "ppo_clip"
+    options: ClassVar = {"dual_clip": 3.0}
+
+    @staticmethod
+    def reference(log_ratio: float, advantage: float) -> float:
+        ratio = np.exp(np.clip(log_ratio, -20, 20))
+        loss = max(-advantage * ratio, -advantage * np.clip(ratio, 0.8, 1.28))
+        return float(min(loss, -advantage * 3) if advantage < 0 else loss)
+
+
+class TestGspo(ObjectiveSuite):
+    component = "gspo"
+    scope = "sequence"
+
+
+class TestCispo(ObjectiveSuite):
+    component = "cispo"
+
+    @staticmethod
+    def reference(log_ratio: float, advantage: float) -> float:
+        weight = np.clip(np.exp(np.clip(log_ratio, -20, 20)), 0.8, 1.28)
+        return float(-weight * advantage * (OLD_LOGPROB + log_ratio))
+
+
+class TestCispoOneSided(ObjectiveSuite):
+    component = "cispo"
+    options: ClassVar = {"cap": 5.0}
+
+    @staticmethod
+    def reference(log_ratio: float, advantage: float) -> float:
+        return float(-min(np.exp(max(log_ratio, -20.0)), 5.0) * advantage * (OLD_LOGPROB + log_ratio))
+
+
+class TestSapo(ObjectiveSuite):
+    component = "sapo"
+
+    @staticmethod
+    def reference(log_ratio: float, advantage: float) -> float:
+        tau = 1.0 if advantage > 0 else 1.05
+        return float(-advantage * 4 / tau / (1 + np.exp(-tau * np.expm1(np.clip(log_ratio, -20, 20)))))
+
+
+class TestGmpo(ObjectiveSuite):
+    component = "gmpo"
+    scope = "sequence"
+
+
+class TestPolicyGradient(ObjectiveSuite):
+    component = "policy_gradient"
+
+    @staticmethod
+    def reference(log_ratio: float, advantage: float) -> float:
+        return -advantage * (OLD_LOGPROB + log_ratio)
 
 
 def suites() -> list[type[ComponentSuite]]:

@@ -39,6 +39,13 @@ class TestLanguage(RewardSuite):
     compares_with_gold = False
 
 
+class TestOverlong(RewardSuite):
+    component = "overlong"
+    options: ClassVar = {"longest": 100, "margin": 40}
+    cases = "overlong_cases.jsonl"
+    compares_with_gold = False
+
+
 class TestPlaygroundHelpful(RewardSuite):
     component = "playground_helpful"
     cases = "helpful_cases.jsonl"
@@ -108,11 +115,121 @@ class TestMonteCarloRaw(AdvantageSuite):
         return found
 
 
+class TestDrGrpo(AdvantageSuite):
+    component = "dr_grpo"
+    properties = ("zero_mean", "shift_invariant", "permutation_equivariant")
+
+    def reference(self, group: GroupSignals) -> list[Floats]:
+        return [np.array([r - sum(group.rewards_G) / len(group.rewards_G)]) for r in group.rewards_G]
+
+
+class TestRloo(AdvantageSuite):
+    component = "rloo"
+    properties = ("zero_mean", "shift_invariant", "permutation_equivariant")
+
+    def reference(self, group: GroupSignals) -> list[Floats]:
+        rewards = list(group.rewards_G)
+        others = [rewards[:i] + rewards[i + 1 :] or [rewards[i]] for i in range(len(rewards))]
+        return [np.array([r - sum(own) / len(own)]) for r, own in zip(rewards, others, strict=True)]
+
+
+class TestOpo(AdvantageSuite):
+    component = "opo"
+    properties = ("shift_invariant", "permutation_equivariant")
+
+    def reference(self, group: GroupSignals) -> list[Floats]:
+        tokens = [r for r, length in zip(group.rewards_G, group.lengths_G, strict=True) for _ in range(length)]
+        return [np.array([r - sum(tokens) / len(tokens)]) for r in group.rewards_G]
+
+
+class TestGpg(AdvantageSuite):
+    component = "gpg"
+    properties = ("zero_mean", "shift_invariant", "permutation_equivariant")
+
+
+class TestPassAtK(AdvantageSuite):
+    component = "pass_at_k"
+    options: ClassVar = {"eps": 0}
+    properties = ("shift_invariant", "scale_invariant", "permutation_equivariant")
+
+
+class TestMaxRl(AdvantageSuite):
+    component = "maxrl"
+    options: ClassVar = {"eps": 0}
+    properties = ("zero_mean", "scale_invariant", "permutation_equivariant")
+
+
+class TestReinforcePp(AdvantageSuite):
+    component = "reinforce_pp"
+    properties = ("zero_mean", "shift_invariant", "scale_invariant", "permutation_equivariant")
+
+
+class TestReinforcePpDiscounted(AdvantageSuite):
+    component = "reinforce_pp"
+    options: ClassVar = {"gamma": 0.9}
+    properties = ("zero_mean", "scale_invariant", "permutation_equivariant")
+
+
+class TestReinforcePpBaseline(AdvantageSuite):
+    component = "reinforce_pp_baseline"
+    properties = ("zero_mean", "shift_invariant", "scale_invariant", "permutation_equivariant")
+
+
+class TestGdpo(AdvantageSuite):
+    component = "gdpo"
+    options: ClassVar = {"eps": 0}
+    properties = ("zero_mean", "shift_invariant", "scale_invariant", "permutation_equivariant")
+
+
+class TestRemax(AdvantageSuite):
+    component = "remax"
+    properties = ("shift_invariant", "permutation_equivariant")
+
+    def reference(self, group: GroupSignals) -> list[Floats]:
+        assert group.greedy is not None
+        return [np.full(length, r - group.greedy) for r, length in zip(group.rewards_G, group.lengths_G, strict=True)]
+
+
+class TestGae(AdvantageSuite):
+    component = "gae"
+    options: ClassVar = {"lam": 0.95}
+    properties = ("zero_mean", "shift_invariant", "scale_invariant", "permutation_equivariant")
+
+
+class TestGaeRaw(AdvantageSuite):
+    component = "gae"
+    options: ClassVar = {"gamma": 0.9, "lam": 0.8, "whiten": False}
+    properties = ("permutation_equivariant",)
+
+    def reference(self, group: GroupSignals) -> list[Floats]:
+        """The sum over all that follows, term by term."""
+        assert group.critic_GT is not None
+        found = []
+        for reward, values_T in zip(group.rewards_G, group.critic_GT, strict=True):
+            last = len(values_T) - 1
+            after_T = [*values_T[1:], 0.0]
+            deltas = [(reward if t == last else 0.0) + 0.9 * after_T[t] - values_T[t] for t in range(last + 1)]
+            found.append(
+                np.array([sum(0.72 ** (s - t) * deltas[s] for s in range(t, last + 1)) for t in range(last + 1)])
+            )
+        return found
+
+
 # --- filters ---------------------------------------------------------------------------------------
 
 
 class TestZeroVariance(FilterSuite):
     component = "zero_variance"
+
+
+class TestDifficulty(FilterSuite):
+    component = "difficulty"
+    parts = ("accuracy",)
+    cases = "difficulty_cases.jsonl"
+
+
+class TestTruncated(FilterSuite):
+    component = "truncated"
 
 
 class TestCorrect(FilterSuite):

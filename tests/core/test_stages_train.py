@@ -18,6 +18,7 @@ from r1core.stages import run_stage
 from r1core.stages.base import Job
 from r1core.stages.context import Context
 from r1core.stages.legs import Legs
+from r1core.stages.progress import Progress
 from r1core.stages.sampling import sample_groups
 from r1core.store import read_metrics
 from r1core.store.rollouts import RolloutsWriter
@@ -62,7 +63,9 @@ def test_a_source_has_no_scored_answers(tmp_path: Path) -> None:
 def answers_of(job: Job) -> list[Answer]:
     with job.scoring() as scoring:
         record = RolloutsWriter(job.folder, keep="none", last=1)
-        return Context(job, Skill(Skill.Config()), scoring, Legs(job), record, start=job.folder).answers()
+        return Context(
+            job, Skill(Skill.Config()), scoring, Legs(job), record, Progress(job), start=job.folder
+        ).answers()
 
 
 def test_the_model_is_left_and_nothing_that_was_only_needed_on_the_way(tmp_path: Path) -> None:
@@ -248,7 +251,7 @@ def test_a_problem_that_comes_again_is_a_problem_of_its_own(tmp_path: Path) -> N
     with job.scoring() as scoring:
         policy = Skill(Skill.Config())
         record = RolloutsWriter(job.folder, keep="none", last=1)
-        context = Context(job, policy, scoring, Legs(job), record, start=tmp_path)
+        context = Context(job, policy, scoring, Legs(job), record, Progress(job), start=tmp_path)
         groups = [g for at in context.steps(2) for g in context.rollouts(at, prompts=3, samples=2)]
     assert len({group.problem.id for group in groups}) == 6
     assert len({group.problem.question for group in groups}) == 3

@@ -7,59 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from golden_batch import LENGTHS, golden, signals, total, view
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from r1_plugins.grpo import Grpo
 from r1_plugins.ppo import MonteCarlo, PpoClip
-from r1_plugins.rl.loss import PolicyLoss
-from r1core.batching import weighted
 from r1core.nn import TokenView
-from r1core.types import Floats, GroupSignals, TrainSequence
-
-# The batch on which verl 0.9.1, TRL 1.16.0, OpenRLHF and slime were run: two prompts, three answers each.
-LENGTHS = (4, 2, 3, 1, 4, 2)
-REWARDS = ([1.0, 0.0, 0.5], [0.0, 0.0, 1.0])
-
-
-def golden() -> dict[str, torch.Tensor]:
-    """(6, 4) log-probabilities of the new, old and reference policy."""
-    g = torch.Generator().manual_seed(0)
-    old = -torch.rand(6, 4, generator=g) * 2 - 0.1
-    new = old + 0.6 * (torch.rand(6, 4, generator=g) - 0.5)
-    ref = old + 0.2 * (torch.rand(6, 4, generator=g) - 0.5)
-    return {"new": new, "old_logprob": old, "ref_logprob": ref}
-
-
-def view(how: Any, longest: int = 4) -> TokenView:
-    """The counted tokens of that batch, with GRPO's advantages and the weights of an aggregation."""
-    tables = golden()
-    advantages = [a for r in REWARDS for a in Grpo(Grpo.Config())([signals(np.array(r), [1] * 3)])[0]]
-    rows = []
-    for number, length in enumerate(LENGTHS):
-        columns = {name: table[number, :length].double().numpy() for name, table in tables.items()}
-        columns["advantage"] = np.full(length, advantages[number])
-        rows.append(TrainSequence(ids=np.arange(length + 1), start=1, columns=columns))
-    rows = weighted(rows, how, longest=longest)
-    columns_N = {name: torch.from_numpy(np.concatenate([r.columns[name] for r in rows])) for name in rows[0].columns}
-    return TokenView(
-        given={"logprob": columns_N.pop("new").requires_grad_()},
-        columns=columns_N,
-        sequence=torch.repeat_interleave(torch.arange(6), torch.tensor(LENGTHS)),
-        targets=torch.zeros(sum(LENGTHS), dtype=torch.long),
-    )
-
-
-def signals(rewards_G: Floats, lengths: list[int], states: Any = None, values: Any = None) -> GroupSignals:
-    return GroupSignals(rewards_G=rewards_G, lengths_G=np.array(lengths), states_GK=states, values_GK=values)
+from r1core.types import Floats, GroupSignals
 
 
 def clip(**options: float) -> PpoClip:
     return PpoClip(PpoClip.Config(**options))
-
-
-def total(loss: Any, seen: TokenView) -> float:
-    return float((seen.columns["weight"] * loss(seen)).sum().detach())
 
 
 # --- the clipped objective -----------------------------------------------------------------------
@@ -90,32 +49,6 @@ def test_the_clipped_share_is_verls() -> None:
     assert float(seen.recorded["clip_ratio/region_mean"]) / sum(LENGTHS) == pytest.approx(0.125)
 
 
-@pytest.mark.parametrize(("estimator", "kl"), [("k2", 0.019401), ("k3", 0.021088)])
-def test_the_distance_to_the_reference_is_that_of_others(estimator: Any, kl: float) -> None:
-    seen = view("token_mean")
-    seen.columns["old_logprob"].copy_(seen.logprob.detach())  # on-policy: the ratio that corrects k3 is one
-    loss = PolicyLoss(clip(), 1.0, estimator)
-    assert total(loss, seen) - total(clip(), seen) == pytest.approx(kl, abs=1e-6)
-    assert float(seen.recorded["kl"]) / sum(LENGTHS) == pytest.approx(kl, abs=1e-6)
-
-
-def test_the_corrected_k3_in_the_loss_is_trls() -> None:
-    assert total(PolicyLoss(clip(), 0.1, "k3"), view("token_mean")) == pytest.approx(-0.095168, abs=2e-6)
-
-
-def test_the_corrected_k3_has_the_gradient_of_k2() -> None:
-    gradients = []
-    for estimator in ("k2", "k3"):
-        seen = view("token_mean")
-        seen.columns["old_logprob"].copy_(seen.logprob.detach())
-        seen.columns["advantage"].zero_()
-        (seen.columns["weight"] * PolicyLoss(clip(), 1.0, estimator)(seen)).sum().backward()
-        gradients.append(seen.logprob.grad)
-    assert gradients[0] is not None
-    assert gradients[0].abs().max() > 1e-3
-    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-9, rtol=1e-9)
-
-
 def one(log_ratio: float, advantage: float, **options: float) -> tuple[float, float]:
     """The loss of one token and its gradient in the log-probability."""
     logprob = torch.tensor([log_ratio], dtype=torch.float64, requires_grad=True)
@@ -142,6 +75,25 @@ def test_beyond_the_clip_nothing_pushes_further(size: float, up: bool) -> None:
     assert one(bound + (0.01 if up else -0.01), advantage)[1] == 0
     assert one(-bound, advantage)[1] != 0, "the way back is open"
     assert one(0.0, advantage)[1] == pytest.approx(-advantage)
+
+
+def test_a_dual_clip_bounds_what_a_bad_token_costs() -> None:
+    for log_ratio, wanted in ((np.log(2), 2.0), (np.log(2.9), 2.9), (np.log(4), 3.0), (30.0, 3.0)):
+        loss, slope = one(log_ratio, -1.0, dual_clip=3.0)
+        assert loss == pytest.approx(wanted)
+        assert (slope == 0) == (log_ratio > np.log(3))
+        assert one(log_ratio, 1.0, dual_clip=3.0) == one(log_ratio, 1.0), "a good token has a bound already"
+    assert one(np.log(4), -1.0)[0] == pytest.approx(4.0), "off unless it is set"
+    with pytest.raises(ValidationError, match="greater than 1"):
+        clip(dual_clip=1.0)
+
+
+def test_the_share_of_tokens_beyond_the_dual_clip_is_told() -> None:
+    seen = view("token_mean")
+    clip(dual_clip=1.05)(seen)
+    ratios, advantages = (seen.logprob.detach() - seen.columns["old_logprob"]).exp(), seen.columns["advantage"]
+    clipped = ratios.clamp(min=0.8)  # below, the clip makes the token cost more
+    assert float(seen.recorded["clip_ratio/dual_mean"]) == int(((advantages < 0) & (clipped > 1.05)).sum()) > 0
 
 
 def test_a_ratio_out_of_range_stays_finite() -> None:

@@ -30,8 +30,8 @@ def language_of(thinking: str, language: str = "en") -> Score:
     return Language(Language.Config()).score(Problem(id="p", language=language), response)
 
 
-def test_the_module_registers_the_three_rules() -> None:
-    assert [rule.name for rule in r1_rewards()] == ["accuracy", "format", "language"]
+def test_the_module_registers_its_rules() -> None:
+    assert [rule.name for rule in r1_rewards()] == ["accuracy", "format", "language", "overlong"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from toy_training import ToyContext
 
+from r1_plugins.advantages import r1_advantages
 from r1_plugins.grpo import Grpo, ZeroVariance
 from r1_plugins.ppo import MonteCarlo, PpoClip
 from r1_plugins.rl import Rl
@@ -45,7 +46,7 @@ class Positive(DataFilter):
         return [Verdict(keep=value > 0) for value in group.rewards_G]
 
 
-BUILT = (Grpo, MonteCarlo, PpoClip, ZeroVariance, Echo, Batchwise, Positive)
+BUILT = (*r1_advantages(), Grpo, MonteCarlo, PpoClip, ZeroVariance, Echo, Batchwise, Positive)
 
 
 def stage(groups: Callable[[At], list[Group]], **options: Any) -> ToyContext:

@@ -56,6 +56,10 @@ class ToyPolicy:
         self.asked += len(sequences)
         return [np.full(len(sequence.ids) - sequence.start, self.logprob) for sequence in sequences]
 
+    def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """Half of the tokens' numbers, as a critic might say."""
+        return [sequence.ids[sequence.start :] / 2 for sequence in sequences]
+
     def update(self, sequences: Sequence[TrainSequence], loss: Any, *, lr: float) -> dict[str, float]:
         assert sequences, "an optimizer step needs sequences"
         for sequence in sequences:
@@ -98,6 +102,11 @@ class ToyContext:
         self.asked: list[tuple[At, int, int]] = []
         self.states: list[tuple[Rollout, int]] = []
         self.continuation_reward: Callable[[Rollout, int], Floats] = lambda rollout, kept: np.full(2, 0.5)
+        self.greedy_reward: Callable[[Problem], float] = lambda problem: 0.25
+        self.greedily: list[str] = []
+        self.second = ToyPolicy()
+        self.critics: list[str | None] = []
+        self.notes: list[str] = []
         self.chosen: list[tuple[str, str]] = []
         self._groups = groups
         self._examples = list(examples)
@@ -122,6 +131,18 @@ class ToyContext:
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
         self.states += states
         return [self.continuation_reward(rollout, kept) for rollout, kept in states]
+
+    def greedy(self, at: At, problems: Sequence[Problem]) -> Floats:
+        self.greedily += [problem.id for problem in problems]
+        return np.array([self.greedy_reward(problem) for problem in problems])
+
+    def critic(self, ref: str | None = None) -> Any:
+        assert ref in (None, "judge")
+        self.critics.append(ref)
+        return self.second
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def model(self, ref: str) -> Any:
         assert ref == "teacher"

@@ -30,7 +30,7 @@ GRPO: dict[str, Any] = {
     "samples": 16,
     "updates_per_rollout": 16,
     "lr": 3e-6,
-    "kl": {"coefficient": 0.001, "estimator": "k3", "refresh_every": 400},
+    "kl": {"coefficient": 0.001, "placement": "loss", "estimator": "k3", "refresh_every": 400},
     "clip": (10, 10),
     "filters": [],
     "temperature": 1.0,

@@ -2,12 +2,14 @@
 
     A_i = (r_i - mean(r_1..r_G)) / (std(r_1..r_G) + eps)
 
-The papers give neither the divisor of the standard deviation nor eps; G - 1 and 1e-6 are verl's.
+The papers give neither the divisor of the standard deviation nor eps; G - 1 and 1e-6 are verl's. A group of
+one is worth 0 (an option: its reward, as in verl).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -25,11 +27,16 @@ class Grpo(AdvantageEstimator):
     class Config(AdvantageEstimator.Config):
         normalize_std: bool = Field(True, description="divide by the group's standard deviation (off: Dr.GRPO)")
         eps: float = Field(1e-6, ge=0, description="added to the standard deviation (verl 1e-6, TRL 1e-4)")
+        group_of_one: Literal["zero", "reward"] = Field(
+            "zero", description="what the only answer of a problem is worth: zero, or its reward over 1 + eps (verl)"
+        )
 
     def __call__(self, groups: Sequence[GroupSignals]) -> list[list[Floats]]:
         return [self._group(group.rewards_G) for group in groups]
 
     def _group(self, rewards_G: Floats) -> list[Floats]:
+        if len(rewards_G) == 1 and self.config.group_of_one == "reward":
+            return [rewards_G / (1 + self.config.eps if self.config.normalize_std else 1)]
         if np.ptp(rewards_G) == 0:  # rounding of the mean would leave a trace, and a division make it large
             return list(np.zeros((len(rewards_G), 1)))
         advantages_G = rewards_G - rewards_G.mean()

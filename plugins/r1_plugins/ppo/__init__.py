@@ -2,6 +2,7 @@
 
     rho_t = pi(y_t) / pi_old(y_t)
     L_t   = max(-A_t rho_t, -A_t clip(rho_t, 1 - clip_low, 1 + clip_high))
+            and at most -A_t dual_clip where A_t < 0 (1912.09729; optional)
 
     A_t   = V(s_{k+1}) - V(s_k)  for the tokens between states s_k and s_{k+1},  V(end) = r
 
@@ -38,6 +39,11 @@ class PpoClip(Objective):
     class Config(Objective.Config):
         clip_low: float = Field(0.2, ge=0, description="eps below: the ratio counts down to 1 - clip_low")
         clip_high: float = Field(0.28, ge=0, description="eps above (0.28: DAPO's clip-higher; the R1 paper prints 10)")
+        dual_clip: float | None = Field(
+            None,
+            gt=1,
+            description="largest ratio that counts where the advantage is negative; none: any (verl: 3)",
+        )
 
     def __call__(self, view: TokenView) -> torch.Tensor:
         advantage = view.columns["advantage"]
@@ -46,7 +52,12 @@ class PpoClip(Objective):
         clipped = ratio.clamp(1 - self.config.clip_low, 1 + self.config.clip_high)
         loss = (-advantage * ratio).maximum(-advantage * clipped)
         view.record("clip_ratio/region_mean", ((-advantage * clipped) > (-advantage * ratio)).double())
-        return loss
+        if self.config.dual_clip is None:
+            return loss
+        bound: torch.Tensor = -advantage * self.config.dual_clip
+        beyond = (advantage < 0) & (loss > bound)
+        view.record("clip_ratio/dual_mean", beyond.double())
+        return bound.where(beyond, loss)
 
 
 class MonteCarlo(AdvantageEstimator):

@@ -2,77 +2,48 @@
 
     repeat for every rollout batch:
         sample G answers to each of P problems with the present policy, and score them
-        drop what the filters reject; estimate advantages
+        drop what the filters reject, refill; estimate advantages
         for each of `updates_per_rollout` shares of the batch:
-            one optimizer step on   sum_t w_t ( objective_t + beta KL_t )
+            one optimizer step of the critic, if the estimator has one
+            one optimizer step on   sum_t w_t ( objective_t + beta KL_t - alpha H_t )
 
 Estimator, objective, aggregation, KL and filters are separate keys, so that an ablation changes one
-thing; `grpo` and `ppo_mc` are presets of them (`r1 explain grpo`). Only the order of things is here:
-what the numbers are is in signals.py, values.py, loss.py and metrics.py.
+thing; `grpo`, `ppo` and ten others are presets of them (`r1 explain grpo`). Only the order of things is
+here: what the numbers are is in config.py, refill.py, estimation.py, critic.py, loss.py and metrics.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
-from r1core.batching import Aggregation, weighted
-from r1core.choices import Options, Use, UseAdvantage, UseFilter, UseObjective
-from r1core.components import DataFilter, Policy, TrainContext, Trainer
-from r1core.errors import RecipeError
+from r1core.batching import weighted
+from r1core.components import TrainContext, Trainer
 from r1core.hookspecs import hookimpl
-from r1core.schedules import LearningRate
 from r1core.types import At, Group, Step, TrainSequence
 
-from .metrics import nothing_learned, rollout_metrics, shown
-from .presets import PRESETS
-from .signals import known, sequences, shuffled
-from .values import MonteCarloStates, valued
+from .config import RlConfig
+from .estimation import Estimated, Estimation
+from .metrics import nothing_learned, rollout_metrics, shown_answer
+from .presets import PRESETS, SOURCES
+from .refill import Collector, RolloutBatch
+from .waiting import packed, unpacked
 
 if TYPE_CHECKING:
     from .loss import PolicyLoss
 
 
-class Kl(Options):
-    """The penalty for leaving the reference policy."""
-
-    coefficient: float = Field(0.0, ge=0, description="beta; 0: no reference policy is kept")
-    estimator: Literal["k2", "k3"] = Field(
-        "k3", description="k2: d^2/2; k3: (e^d - d - 1) times the ratio, whose gradient is k2's. d = log(ref/pi)"
-    )
-    refresh_every: int | None = Field(None, ge=1, description="steps after which the policy becomes the reference")
-
-
 class Rl(Trainer):
-    """Policy-gradient training on scored rollouts. Presets: grpo, ppo_mc."""
+    """Policy-gradient training on scored rollouts."""
 
     name = "rl"
     presets = PRESETS
+    preset_sources = SOURCES
 
-    class Config(Trainer.Config):
-        steps: int = Field(100, ge=1, description="optimizer steps")
-        prompts: int = Field(16, ge=1, description="problems in a rollout batch")
-        samples: int = Field(16, ge=1, description="answers to each problem (G)")
-        updates_per_rollout: int = Field(1, ge=1, description="optimizer steps on one rollout batch (the paper: 16)")
-        lr: LearningRate = Field(LearningRate(peak=1e-6), description="learning rate, a number or a schedule")
-        advantage: UseAdvantage = Field(Use(use="grpo"), description="advantage estimator")
-        objective: UseObjective = Field(Use(use="ppo_clip"), description="per-token policy loss")
-        aggregation: Aggregation = Field("token_mean", description="how token losses become one number")
-        longest: int = Field(1024, ge=1, description="the divisor of `aggregation: constant`, tokens")
-        kl: Kl = Field(Kl(), description="penalty for leaving the reference policy")
-        filters: list[UseFilter] = Field(default_factory=list, description="which groups and answers are learned from")
-        states: MonteCarloStates = Field(MonteCarloStates(), description="where Monte-Carlo values are taken")
-        old_logprobs: Literal["sampler", "policy"] = Field(
-            "policy", description="whose log-probs are pi_old: the sampler's own, or computed again by the policy"
-        )
-        shuffle_rewards: bool = Field(
-            False, description="control: give each reward to another answer of the batch, drawn at random"
-        )
-
-    config: Config
+    Config = RlConfig
+    config: RlConfig
 
     @property
     def reads(self) -> frozenset[str]:
@@ -82,38 +53,76 @@ class Rl(Trainer):
     def planned_steps(self) -> int:
         return self.config.steps
 
+    @property
+    def answers_beside(self) -> dict[str, int]:
+        c = self.config
+        answers = c.prompts * c.samples
+        values = answers * c.states.most * c.states.continuations
+        return {"refill": c.refill.times * answers, "values": values, "greedy": c.prompts}
+
+    def __init__(self, config: RlConfig) -> None:
+        super().__init__(config)
+        self._waiting: list[Group] = []
+
+    def state(self) -> dict[str, Any]:
+        """The groups that wait for the next batch."""
+        return {"waiting": packed(self._waiting)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self._waiting = unpacked(state.get("waiting", []))
+
     def run(self, context: TrainContext) -> Iterator[Step]:
         c = self.config
-        estimator = context.build(c.advantage, "advantage")
-        filters = [context.build(use, "filter") for use in c.filters]
+        collect = self._collector(context)
+        estimate = Estimation(context, c)
+        critic = estimate.critic
         loss = self._loss(context)
         reference = context.reference() if c.kl.coefficient else None
-        shares: list[list[TrainSequence]] = []
-        groups: list[Group] = []
-        kept: list[Group] = []
         for at in context.steps(c.steps):
             if reference is not None and self._refresh_due(at):
                 reference = context.reference(refresh=True)
             turn = at.position % c.updates_per_rollout
             if turn == 0:
-                groups = context.rollouts(at, prompts=c.prompts, samples=c.samples)
-                if c.shuffle_rewards:
-                    groups = shuffled(groups, key=context.key("shuffle", at.step))
-                kept = _kept(groups, filters)
-                states = valued(context, at, kept, c.states) if "values" in estimator.needs else None
-                batch = sequences(kept, estimator, states)
-                batch = self._with_logprobs(batch, context.policy, reference)
-                shares = _split(batch, c.updates_per_rollout, key=context.key("minibatches", at.step))
-            lr = c.lr.at(at.position, at.length)
+                rollouts = collect(at)
+                batch = estimate(at, rollouts.kept, reference)
+                shares = _split(batch.sequences, c.updates_per_rollout, key=context.key("minibatches", at.step))
             share = weighted(shares[turn], c.aggregation, longest=c.longest)
-            metrics = context.policy.update(share, loss, lr=lr) if share else {"loss": 0.0, "grad_norm": 0.0}
-            empty = not any(sequence.columns["advantage"].any() for sequence in share)
-            yield Step(
-                metrics={**metrics, **rollout_metrics(groups), "learning_rate": lr, "empty_batch": float(empty)},
-                resumable=turn == c.updates_per_rollout - 1 or at.position == at.length - 1,
-                note=nothing_learned(groups, kept) if empty else "",
-                **shown(groups, at),
-            )
+            lr = c.lr.at(at.position, at.length)
+            metrics = critic.update(share, at) if critic is not None else {}
+            if share and (critic is None or not critic.warming_up(at)):
+                metrics |= context.policy.update(share, loss, lr=lr)
+            yield self._told(at, {"learning_rate": lr, **metrics}, rollouts, batch, share)
+
+    def _told(
+        self,
+        at: At,
+        metrics: Mapping[str, float],
+        rollouts: RolloutBatch,
+        batch: Estimated,
+        share: Sequence[TrainSequence],
+    ) -> Step:
+        """One step, with what its rollout batch looked like; a step without an update has a loss of exactly 0."""
+        turns = self.config.updates_per_rollout
+        empty = not any(sequence.columns["advantage"].any() for sequence in share)
+        of_batch = {**rollout_metrics(rollouts.sampled), **rollouts.metrics, **batch.metrics}
+        return Step(
+            metrics={"loss": 0.0, "grad_norm": 0.0, **metrics, **of_batch, "empty_batch": float(empty)},
+            resumable=at.position % turns == turns - 1 or at.position == at.length - 1,
+            note=nothing_learned(rollouts.sampled, batch.groups) if empty else "",
+            **shown_answer(rollouts.sampled, at),
+        )
+
+    def _collector(self, context: TrainContext) -> Collector:
+        c = self.config
+        return Collector(
+            context,
+            [context.build(use, "filter") for use in c.filters],
+            self._waiting,
+            prompts=c.prompts,
+            samples=c.samples,
+            times=c.refill.times,
+            shuffle=c.shuffle_rewards,
+        )
 
     def _refresh_due(self, at: At) -> bool:
         every = self.config.kl.refresh_every
@@ -123,32 +132,8 @@ class Rl(Trainer):
         from .loss import PolicyLoss  # torch stays out of recipe checks
 
         objective = context.build(self.config.objective, "objective")
-        return PolicyLoss(objective, self.config.kl.coefficient, self.config.kl.estimator)
-
-    def _with_logprobs(
-        self, batch: list[TrainSequence], policy: Policy, reference: Policy | None
-    ) -> list[TrainSequence]:
-        if self.config.old_logprobs == "policy":
-            batch = known(batch, "old_logprob", policy.logprobs(batch))
-        elif any("old_logprob" not in sequence.columns for sequence in batch):
-            raise RecipeError(
-                "the sampler's log-probs are the policy's only at temperature 1 and top_p 1",
-                where="trainer rl, old_logprobs: sampler",
-                fix="set old_logprobs: policy, or sample at temperature 1",
-            )
-        return batch if reference is None else known(batch, "ref_logprob", reference.logprobs(batch))
-
-
-def _kept(groups: Sequence[Group], filters: Sequence[DataFilter]) -> list[Group]:
-    """What filters and working verifiers leave: an infrastructure failure has no number to learn from."""
-    kept = []
-    for group in groups:
-        group = group.keep([score.known for score in group.scores])
-        for each in filters:
-            group = group.keep([verdict.keep for verdict in each.judge(group)])
-        if group.rollouts:
-            kept.append(group)
-    return kept
+        kl = self.config.kl if self.config.kl.in_loss else None
+        return PolicyLoss(objective, kl, self.config.entropy.coefficient)
 
 
 def _split(batch: Sequence[TrainSequence], parts: int, *, key: int) -> list[list[TrainSequence]]:

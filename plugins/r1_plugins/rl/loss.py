@@ -1,13 +1,17 @@
-"""The loss of one token: the objective, plus beta times a KL estimate against the reference policy.
+"""The loss of one token: the objective, weighed against the sampler, the KL penalty and the entropy bonus.
 
-With d = log pi_ref - log pi: k2 = d^2 / 2 and k3 = e^d - d - 1 (Schulman's estimators). Plain k3 in
-the loss has the gradient of the *other* KL direction; times the ratio it has k2's, which is right, so
-that is what is differentiated. k1 has no expected gradient at all in a loss and is not offered.
+    L_t = w_t objective_t + beta KL_t - alpha H_t
+
+w_t is the importance weight (importance.py), a number; the KL estimate is kl.py's; H_t is the entropy of the
+next-token distribution, read only where alpha is not 0. The policy sums L_t by each token's share of the step.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from .importance import WEIGHT
+from .kl import divergence
 
 if TYPE_CHECKING:
     import torch
@@ -15,27 +19,30 @@ if TYPE_CHECKING:
     from r1core.components import Objective
     from r1core.nn import TokenView
 
-LOG_RATIO_BOUND = 20.0  # as verl: e^20 is finite in float32, its square is not needed
+    from .kl import Kl
 
 
 class PolicyLoss:
-    """objective + coefficient * KL(pi || pi_ref)."""
+    """What the policy differentiates. `kl` is None where the loss has no such term; `entropy` is alpha."""
 
-    def __init__(self, objective: Objective, coefficient: float, estimator: Literal["k2", "k3"]) -> None:
+    def __init__(self, objective: Objective, kl: Kl | None = None, entropy: float = 0.0) -> None:
         self.objective = objective
-        self.coefficient = coefficient
-        self.estimator = estimator
-        self.reads = frozenset(objective.reads)
+        self.kl = kl
+        self.entropy = entropy
+        self.reads = frozenset({*objective.reads, *(["logprob"] if kl else []), *(["entropy"] if entropy else [])})
 
     def __call__(self, view: TokenView) -> torch.Tensor:
         loss = self.objective(view)
-        if not self.coefficient:
-            return loss
-        distance = (view.columns["ref_logprob"] - view.logprob).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
-        if self.estimator == "k2":
-            penalty = distance.square() / 2
-        else:
-            log_ratio = (view.logprob - view.columns["old_logprob"]).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
-            penalty = (distance.exp() - distance - 1) * log_ratio.exp()
-        view.record("kl", penalty)
-        return loss + self.coefficient * penalty
+        if WEIGHT in view.columns:
+            loss = view.columns[WEIGHT] * loss
+        if "logprob" in view.given:
+            view.record("ppo_kl", view.columns["old_logprob"] - view.logprob)
+        if self.kl is not None:
+            old, ref = view.columns["old_logprob"], view.columns["ref_logprob"]
+            penalty = divergence(self.kl.estimator, view.logprob, ref, old)
+            view.record("kl", penalty)
+            loss = loss + self.kl.coefficient * penalty
+        if self.entropy:
+            view.record("policy_entropy", view.entropy)
+            loss = loss - self.entropy * view.entropy
+        return loss

@@ -70,7 +70,7 @@ class Shown(TypedDict):
     score: Score | None
 
 
-def shown(groups: Sequence[Group], at: At) -> Shown:
+def shown_answer(groups: Sequence[Group], at: At) -> Shown:
     """One answer of the batch to look at: another problem each step, its first answer."""
     if not groups:
         return {"sample": None, "score": None}

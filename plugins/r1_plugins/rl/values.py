@@ -1,7 +1,7 @@
 """Monte-Carlo values: where an answer is cut, and what the answers that go on from there are worth.
 
-An answer is cut after tokens whose text ends a reasoning step, evenly thinned to `most` cuts. The
-value of the state after a cut is the mean reward of `continuations` answers sampled from it; the value
+An answer is cut after tokens whose text ends a reasoning step (or every so many tokens), evenly thinned to
+`most` cuts. The value of the state after a cut is the mean reward of `continuations` answers sampled from it; the value
 of the prompt is the mean reward of the group, which was sampled from it already. Prompt and kept
 tokens are computed once for all continuations of a state.
 """
@@ -25,6 +25,7 @@ class MonteCarloStates(Options):
     boundaries: list[str] = Field(
         ["\n", ".", "。"], description="a token whose text ends with one of these ends a step"
     )
+    every: int | None = Field(None, ge=1, description="cut after every so many tokens instead, whatever they say")
     most: int = Field(3, ge=1, description="most states valued within one answer")
     continuations: int = Field(4, ge=1, description="answers sampled from each state")
 
@@ -59,7 +60,10 @@ def _cuts(rollout: Rollout, policy: Policy, options: MonteCarloStates) -> list[i
     """Token positions strictly inside the answer at which a reasoning step has just ended."""
     ends = tuple(options.boundaries)
     ids = rollout.completion_ids
-    cuts = [t + 1 for t in range(len(ids) - 1) if policy.decode(ids[t : t + 1]).endswith(ends)]
+    if options.every is not None:
+        cuts = list(range(options.every, len(ids), options.every))
+    else:
+        cuts = [t + 1 for t in range(len(ids) - 1) if policy.decode(ids[t : t + 1]).endswith(ends)]
     if len(cuts) <= options.most:
         return cuts
     picked = np.linspace(0, len(cuts) - 1, options.most).round().astype(int)
