@@ -15,8 +15,8 @@ from r1_plugins.distill import Distill
 from r1_plugins.rl.loss import PolicyLoss
 from r1core.components import Objective
 from r1core.errors import RecipeError
-from r1core.nn import TokenView
 from r1core.losses import CrossEntropy, PolicyGradient
+from r1core.nn import TokenView
 from r1core.types import At, Group, Problem, Step
 
 TRACES = [Problem(id=f"t{n}", messages=problem("ask").messages, completion="y" * n) for n in range(1, 5)]
