@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def _member(name: str, member: Any) -> Iterator[str]:
 
 def signature(function: Any) -> str:
     """Parameters with their types as written, and what is returned."""
-    return str(inspect.signature(function)).replace("'", "")
+    return re.sub(r"<function (\w+) at \w+>", r"\1", str(inspect.signature(function)).replace("'", ""))
 
 
 def main() -> None:

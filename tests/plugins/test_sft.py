@@ -11,8 +11,8 @@ from toy_training import ToyContext, problem
 
 from r1_plugins.sft import Sft
 from r1core.errors import RecipeError
-from r1core.nn import TokenView
 from r1core.losses import CrossEntropy, PolicyGradient
+from r1core.nn import TokenView
 from r1core.types import Problem, Step
 
 DATA = [
