@@ -12,6 +12,7 @@ something happens, by the caller's thread: a drawing thread would not survive th
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -86,12 +87,24 @@ class LiveDisplay:
 
 def picture(progress: Progress, now_s: float) -> Group:
     """The strip, a line for each stage at work, and the newest answer among them."""
-    strip = Text("  ").join(
-        Text(f"{MARKS[stage.state]} {untrusted(name)}", STYLES[stage.state]) for name, stage in progress.stages.items()
-    )
-    parts: list[RenderableType] = [strip, *(_at_work(stage, now_s) for stage in progress.running)]
+    parts: list[RenderableType] = [
+        Text("  ").join(_strip(progress)),
+        *(_at_work(stage, now_s) for stage in progress.running),
+    ]
     samples = [stage.sample for stage in progress.running if stage.sample is not None]
     return Group(*parts, *(_answer(sample) for sample in samples[-1:]))
+
+
+def _strip(progress: Progress) -> Iterator[Text]:
+    """A mark and a name for each stage; one name with a mark for each where a stage has variants."""
+    states_of: dict[str, list[str]] = {}
+    for stage, each in progress.stages.items():
+        states_of.setdefault(stage.partition("@")[0], []).append(each.state)
+    for name, states in states_of.items():
+        if len(states) == 1:
+            yield Text(f"{MARKS[states[0]]} {untrusted(name)}", STYLES[states[0]])
+        else:
+            yield Text.assemble(f"{untrusted(name)} ", *((MARKS[state], STYLES[state]) for state in states))
 
 
 def _at_work(stage: StageProgress, now_s: float) -> Text:

@@ -20,6 +20,9 @@ from r1core.suggest import did_you_mean
 from r1core.untrusted import untrusted
 
 CORE = {
+    "ablate": "Run the variants of a recipe with a `matrix`, and compare them.",
+    "advantages": "Several advantage estimators on the same stored answers.",
+    "compare": "Variants of a run, or several runs: scores with intervals, paired differences, costs.",
     "check": "Is a plugin's package ready to be published?",
     "doctor": "What this machine has, and what is missing.",
     "explain": "Everything that goes by a name: options, defaults, where it comes from.",

@@ -29,6 +29,8 @@ from r1core.recipe.renaming import measuring, renamed
 from r1core.recipe.resolve import Resolved, typed
 
 NOWHERE = "nowhere"
+MOST_STAGES = 256
+"""Every stage's process reads the whole plan, which takes it some seconds when there are this many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,9 @@ def expanded(resolved: Resolved, host: PluginHost) -> tuple[Resolved, tuple[Plan
         planned.append(PlannedVariant(label=variant.label, where=where, stages=kept, plain=plain))
     if graph.findings:
         raise refused(graph.findings)
+    if len(stages) > MOST_STAGES:
+        message, fix = f"its variants make {len(stages)} stages, at most {MOST_STAGES} are run", "vary less at a time"
+        raise RecipeError(message, where=str(resolved.path), fix=fix)
     root = resolved.document.root
     document = Document(root.with_children({"stages": Node(stages, root.map["stages"].mark)}))
     return replace(resolved, document=document, recipe=typed(document), variants=()), tuple(planned)

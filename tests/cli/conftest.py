@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import toy_ablation
 
 R1 = "from r1core.cli import main; main()"
 
@@ -46,3 +47,14 @@ def r1(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def ablated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `toys.yaml`, its finished ablation in `runs/toys`, and what `r1 ablate` said in `said.txt`; for
+    reading only."""
+    folder = tmp_path_factory.mktemp("ablated")
+    done = toy_ablation.r1(folder, "ablate", "toys.yaml", "--jobs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
+    return folder

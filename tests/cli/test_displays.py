@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,18 @@ def test_a_terminal_shows_the_strip_the_curve_and_the_dimmed_thinking(folder: Pa
     assert "▁█" in text
     assert "\x1b[2;3mthree and four" in text
     assert "worth 1.00" in text
+
+
+def test_variants_of_a_stage_share_its_name_in_the_strip() -> None:
+    stream = io.StringIO()
+    rows = tuple(StageRow(stage, "train", "rl", "new") for stage in ("base", "zero@a", "zero@b", "zero@c"))
+    with LiveDisplay(Console(file=stream, force_terminal=True, width=100, no_color=True)) as display:
+        display(RunStarted(folder="runs/x", rows=rows))
+        for stage in ("base", "zero@a"):
+            display(StageStarted(stage=stage))
+            display(StageFinished(stage=stage, wall_s=1.0))
+        display(StageStarted(stage="zero@b"))
+    assert "✓ base  zero ✓▶·" in re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
 
 
 def test_the_terminal_is_given_back_when_the_run_fails(folder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from third_party import toy_host
 from toy_recipes import HEAD, STAGES, TINY, planned, refused, write
 
+from r1core.recipe.matrix import MOST
 from r1core.recipe.plan import Plan, make_plan, write_resolved
 from r1core.recipe.resolve import resolve
 
@@ -329,6 +330,13 @@ def test_a_model_that_nobody_makes_is_told_once(tmp_path: Path) -> None:
 def test_only_variants_have_an_at_in_their_ids(tmp_path: Path) -> None:
     said = refused(tmp_path, HEAD + "stages: {x@y: {train: fit, model: base, data: {use: numbers}}}\n")
     assert "recipe.yaml:6:10: stages.x@y: stage id 'x@y': use letters" in said
+
+
+def test_a_matrix_may_not_make_more_stages_than_can_be_run(tmp_path: Path) -> None:
+    more = "".join(f"  s{n}: {{train: fit, model: zero, data: kept}}\n" for n in range(4))
+    seeds = list(range(MOST))
+    said = refused(tmp_path, with_matrix(f"matrix: {{stages.zero.seed: {seeds}}}\n", STAGES + more))
+    assert f"its variants make {1 + 8 * MOST} stages, at most 256 are run" in said
 
 
 def test_a_profile_has_no_matrix(tmp_path: Path) -> None:
