@@ -73,7 +73,7 @@ def comparison_lines(table: Table, reach: float | None) -> Iterator[str]:
     """A table with its head and foot, at most 100 columns wide for names of usual length."""
     base = table.rows[0]
     seeds = f"{table.seeds} seeds" if table.seeds > 1 else "1 seed"
-    over = f"on {table.problems} problems" if table.problems > 1 else "as it was reported (no answers are there to pair)"
+    over = f"on {table.problems} problems" if table.problems > 1 else "as reported, without answers to pair"
     yield f"{table.name}: {table.metric} {over}, {seeds}"
     yield ""
     axes = list(base.where)
@@ -108,6 +108,8 @@ def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 def _foot(table: Table, reach: float | None) -> Iterator[str]:
     over = "over seeds and problems" if table.seeds > 1 else "over problems; another seed may differ by more"
     yield f"  ±: 95 %, Student's t {over}; differences are paired by problem and seed; * excludes 0"
+    if any(each is not None and math.isnan(each.half) for row in table.rows for each in (row.gain, row.against)):
+        yield "  without ±: there is no spread to tell it from"
     if table.start:
         yield f"  gain: over {table.start}, the model that training started from"
     yield f"  entropy: nats a token, last {LAST:.0%} of training; silent: groups whose answers are all worth the same"

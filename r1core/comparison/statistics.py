@@ -46,15 +46,15 @@ class Estimate:
 
 def crossed(x_SP: Floats) -> Estimate:
     """The mean of a table of seeds by problems with its interval. A problem of which some seed knows nothing (NaN)
-    is left out for all; NaN where none is left."""
+    is left out for all; NaN where none is left, and no interval where all numbers are the same."""
     x_SP = x_SP[:, ~np.isnan(x_SP).any(axis=0)]
     seeds, problems = x_SP.shape
     if not seeds * problems:
         return Estimate(mean=math.nan, low=math.nan, high=math.nan)
     mean, of_S, of_P = float(x_SP.mean()), x_SP.mean(axis=1), x_SP.mean(axis=0)
-    a, b = _variance(of_S), _variance(of_P)
-    if max(seeds, problems) < 2:
+    if np.ptp(x_SP) == 0:  # one number, or many without a spread: they say nothing of others
         return Estimate(mean=mean, low=math.nan, high=math.nan)
+    a, b = _variance(of_S), _variance(of_P)
     halves = [student_t(len(means) - 1) * math.sqrt(v) for means, v in ((of_S, a), (of_P, b)) if len(means) > 1]
     if seeds > 1 and problems > 1:
         rest = x_SP - of_S[:, None] - of_P[None, :] + mean

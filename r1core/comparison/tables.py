@@ -23,6 +23,7 @@ from r1core.errors import RecipeError
 from r1core.recipe.fingerprint import digest
 from r1core.stages.estimates import interval
 from r1core.suggest import did_you_mean
+from r1core.types import Floats
 
 LABEL = " "
 
@@ -169,7 +170,7 @@ def _row(variant: Variant, where: Mapping[str, str], base: Variant, metric: str,
     return Row(
         where=where,
         models=tuple(model.id for model in variant.models),
-        score=_over_problems(scores[0]) if len(scores) == 1 else crossed(table_SP),
+        score=_score(scores, table_SP),
         gain=_gain(variant, metric),
         against=None if variant is base else _against(variant, base, metric),
         tokens=_mean(courses, "tokens"),
@@ -183,16 +184,22 @@ def _row(variant: Variant, where: Mapping[str, str], base: Variant, metric: str,
     )
 
 
-def _scores(models: Sequence[Model], metric: str) -> tuple[list[Scored], np.ndarray]:
+def _scores(models: Sequence[Model], metric: str) -> tuple[list[Scored], Floats]:
     found = [score for model in models if (score := model.run.score(model, metric)) is not None]
     return found, table_of(found)
 
 
-def _over_problems(score: Scored) -> Estimate:
-    """One seed's mean with Wilson's interval, as in `results.json`."""
-    known = score.values_P[~np.isnan(score.values_P)]
-    low, high = interval(known, answers=score.answers) if len(known) > 1 else (math.nan, math.nan)
-    return Estimate(mean=float(known.mean()) if len(known) else math.nan, low=low, high=high)
+def _score(scores: Sequence[Scored], table_SP: Floats) -> Estimate:
+    """A share with the wider of two intervals: over seeds and problems, and Wilson's over problems, which is that of
+    `results.json` and has a width at 0 and 1, too."""
+    found = crossed(table_SP)
+    known_P = table_SP[:, ~np.isnan(table_SP).any(axis=0)].mean(axis=0)
+    if len(known_P) < 2:
+        return found
+    low, high = interval(known_P, answers=scores[0].answers * len(scores))
+    if len(scores) > 1 and not math.isnan(found.half):
+        low, high = max(0.0, min(low, found.low)), min(1.0, max(high, found.high))
+    return Estimate(mean=found.mean, low=low, high=high)
 
 
 def _gain(variant: Variant, metric: str) -> Estimate | None:

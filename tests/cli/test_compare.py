@@ -65,7 +65,10 @@ def test_the_numbers_are_those_of_the_runs(ablated: Path) -> None:
     assert grpo["against"] is None
     assert blind["against"]["mean"] == pytest.approx(blind["score"]["mean"] - grpo["score"]["mean"])
     assert grpo["gain"]["low"] > 0.5  # it learned
-    assert blind["gain"]["low"] <= 0 <= blind["gain"]["high"]  # a rate of 1e-9 does not
+    assert blind["gain"] == {"mean": 0.0, "low": None, "high": None}  # at a rate of 1e-9 not one answer differs
+    for row in table["rows"]:
+        assert row["score"]["low"] < row["score"]["mean"] + 1e-9 <= row["score"]["high"] + 2e-9 <= 1 + 2e-9
+        assert row["score"]["high"] - row["score"]["low"] > 0.05  # on 60 problems nobody is sure, at 1.00 neither
     assert blind["against"]["high"] < 0
 
 

@@ -60,7 +60,8 @@ def test_problems_that_agree_for_every_seed_leave_the_seeds() -> None:
 def test_it_is_never_narrower_than_over_seeds_or_over_problems_alone(seeds: int, problems: int, seed: int) -> None:
     table = np.random.default_rng(seed).integers(0, 2, size=(seeds, problems)).astype(float)
     found = crossed(table)
-    for alone in (table.mean(axis=0), table.mean(axis=1)):
+    assert math.isnan(found.half) == (np.ptp(table) == 0)
+    for alone in (table.mean(axis=0), table.mean(axis=1)) if np.ptp(table) else ():
         half = student_t(len(alone) - 1) * alone.std(ddof=1) / math.sqrt(len(alone))
         assert found.half >= half * (1 - 1e-9)
 
@@ -75,8 +76,9 @@ def test_nothing_is_unknown(shape: tuple[int, int]) -> None:
     assert math.isnan(crossed(np.zeros(shape)).mean)
 
 
-def test_a_single_number_has_no_interval() -> None:
-    found = crossed(np.array([[0.5]]))
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (3, 30)])
+def test_numbers_without_a_spread_have_no_interval(shape: tuple[int, int]) -> None:
+    found = crossed(np.full(shape, 0.5))
     assert found.mean == 0.5
     assert math.isnan(found.half)
     assert not found.is_clear
