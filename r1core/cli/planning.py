@@ -27,7 +27,10 @@ def say_deprecations(host: PluginHost) -> None:
 
 
 def say_local_code(plan: Plan) -> None:
-    """Whose code runs here that no distribution brought."""
+    """What runs here beside r1core and its plugins: code that no distribution brought, other interpreters."""
     for component in plan.components:
         if component.local:
             click.echo(untrusted(f"runs local code: {component.name} (sha256 {component.source_hash[:12]})"), err=True)
+    places = [(each.loaded.name, each.environment.interpreter) for stage in plan.stages for each in stage.elsewhere]
+    for name, interpreter in dict.fromkeys(places):
+        click.echo(untrusted(f"runs {name} with {interpreter}"), err=True)

@@ -11,16 +11,11 @@ with file, line and column.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from r1core.untrusted import untrusted
-
-if TYPE_CHECKING:
-    from r1core.recipe.plan import Plan
 
 DENY = "no:"
 
@@ -30,15 +25,6 @@ def _denied(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
         if not value.removeprefix(DENY) or not value.startswith(DENY):
             raise click.BadParameter(f"{value!r}: write no:NAME, the name of a plugin to leave out")
     return values
-
-
-def _strange_code(plan: Plan) -> Iterator[str]:
-    """What a run executes beside r1core and its plugins, once each: people should know."""
-    for component in plan.components:
-        if component.local:
-            yield f"runs local code: {component.name} (sha256 {component.source_hash[:12]})"
-    places = [(each.loaded.name, each.environment.interpreter) for stage in plan.stages for each in stage.elsewhere]
-    yield from (f"runs {name} with {interpreter}" for name, interpreter in dict.fromkeys(places))
 
 
 @click.command("recipe")

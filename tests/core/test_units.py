@@ -103,7 +103,8 @@ def test_units_that_were_done_with_other_problems_stop_the_stage(tmp_path: Path)
     with pytest.raises(Interrupted):
         run_stage(replace(stopped, stopping=asked_after(2)))
     kept = contents(stopped.folder)
-    other = replace(stopped, plan=planned(tmp_path, STAGES, seed="1"), stopping=asked_after(100))
+    plan = planned(tmp_path, STAGES, seed="1")
+    other = replace(stopped, plan=plan, stage=plan.stage("traces"), stopping=asked_after(100))
     with pytest.raises(RecipeError, match=r"stages\.traces: unit 1 was done with other problems.*\n.*--from traces"):
         run_stage(other)
     assert contents(stopped.folder) == kept
