@@ -40,10 +40,6 @@ OWN = {
 TYPED = "<<module>>/py.typed"
 TRAINING = ("objective", "policy")
 """Kinds whose components are made of torch."""
-CPU_TORCH = """
-env:
-  PIP_EXTRA_INDEX_URL: https://download.pytorch.org/whl/cpu
-"""
 _WORD = re.compile(r"<<(\w+)>>")
 
 
@@ -74,7 +70,6 @@ def _words(names: PluginNames) -> dict[str, str]:
         "distribution": names.distribution,
         "requirement": f"{core}{range_of(core_version())}",
         "requires_python": importlib.metadata.metadata(PROJECT)["Requires-Python"],
-        "cpu_torch": CPU_TORCH if names.kind in TRAINING else "",
         "options": "<<options>>",
     }
 

@@ -4,9 +4,8 @@
 
 It makes a virtual environment for the two, asks their functions about random batches there
 (peer_answers.py), computes the same with ours under the matching `numerics`, and prints the largest absolute
-difference of each, values and gradients. Exit 1 when one is above 1e-6. The environment takes about 2 GB and some
-minutes, once; on Linux PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares the CUDA libraries. Nothing of
-ours is imported there, nothing of theirs here: arrays go between.
+difference of each, values and gradients. Exit 1 when one is above 1e-6. The environment takes about 2 GB (with torch's
+CPU build) and some minutes, once. Nothing of ours is imported there, nothing of theirs here: arrays go between.
 """
 
 from __future__ import annotations
