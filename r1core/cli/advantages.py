@@ -78,7 +78,7 @@ def _estimator(host: PluginHost, text: str) -> tuple[str, AdvantageEstimator]:
     try:
         use = Use.model_validate(document.data)
     except ValidationError as error:
-        fix = "such as --use grpo, or --use '{use: grpo, normalize_std: false}'"
+        fix = "write --use NAME, or --use '{use: NAME, option: value}'"
         raise RecipeError(f"{ORIGIN} {text!r} names no estimator", fix=fix) from error
     loaded = host.load("advantage", use.use, Path.cwd())
     try:

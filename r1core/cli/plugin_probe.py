@@ -24,8 +24,6 @@ from r1core.plugin_host.discovery import Provider
 from r1core.plugin_host.hashing import class_file
 
 TIMEOUT_S = 60
-HEAVY = ("torch", "transformers", "datasets", "wandb", "pyarrow")
-"""What belongs inside methods: a recipe's names are looked up long before a component is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +80,7 @@ def _main(asked: Mapping[str, object]) -> Probed:
     importlib.invalidate_caches()
     manager = loading.new_manager()
     loaded = loading.load(Provider(name=name, target=target, distribution="", version="0"), manager)
-    heavy = [each for each in HEAVY if each in sys.modules]
+    heavy = [each for each in loading.HEAVY if each in sys.modules]
     if isinstance(loaded, loading.Failure):
         place = f" ({loaded.where})" if loaded.where else ""
         return Probed(failure=f"{loaded.detail}{place}", heavy=heavy)

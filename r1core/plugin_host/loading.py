@@ -40,6 +40,9 @@ KINDS: Mapping[str, str] = {
     "r1_trainers": "trainer",
     "r1_sources": "source",
 }
+HEAVY = ("torch", "transformers", "datasets", "wandb", "pyarrow")
+"""What no module of a component may import while it is imported itself: a recipe's names are looked up long before a
+component is used. Inference and training engines bring torch along, so they are found by it."""
 RESERVED: Mapping[str, frozenset[str]] = {
     "reward": frozenset({"use", "weight", "for", "active", "python"}),
     "trainer": frozenset({"use", "preset"}),

@@ -23,11 +23,9 @@ from pydantic import ValidationError
 
 from r1core.components import CONTRACTS, Component
 from r1core.errors import R1Error
+from r1core.plugin_host.loading import HEAVY
 from r1core.plugins import Loaded, PluginHost
 
-HEAVY = ("torch", "transformers", "datasets", "wandb", "pyarrow")
-"""What no module of a component may import while it is imported itself: these belong inside methods. Inference and
-training engines bring torch along, so they are found by it."""
 BUILD = """
 import json, sys
 from r1core.scoring_worker import load_class
