@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         ProblemSource,
         Reward,
         Sampler,
-        TrainContext,
         Trainer,
     )
+    from r1core.contexts import RewardContext, TrainContext
     from r1core.errors import R1Error
     from r1core.hookspecs import hookimpl
     from r1core.pipeline import Run
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Rollout,
         SampleRequest,
         Score,
+        Sentinel,
         Step,
         Tokens,
         TrainSequence,
@@ -61,9 +62,9 @@ _HOME = {
         "ProblemSource",
         "Reward",
         "Sampler",
-        "TrainContext",
         "Trainer",
     ),
+    "r1core.contexts": ("RewardContext", "TrainContext"),
     "r1core.errors": ("R1Error",),
     "r1core.hookspecs": ("hookimpl",),
     "r1core.pipeline": ("Run",),
@@ -77,6 +78,7 @@ _HOME = {
         "Rollout",
         "SampleRequest",
         "Score",
+        "Sentinel",
         "Step",
         "Tokens",
         "TrainSequence",
@@ -104,11 +106,13 @@ __all__ = [
     "R1Error",
     "Response",
     "Reward",
+    "RewardContext",
     "Rollout",
     "Run",
     "SampleRequest",
     "Sampler",
     "Score",
+    "Sentinel",
     "Step",
     "Tokens",
     "TrainContext",

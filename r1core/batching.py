@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from r1core.choices import Options
-from r1core.components import Loss, TrainContext
+from r1core.components import Loss
+from r1core.contexts import TrainContext
 from r1core.errors import RecipeError
 from r1core.schedules import LearningRate
 from r1core.types import Floats, Problem, Step, TrainSequence

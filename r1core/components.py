@@ -21,10 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
-from r1core.choices import Options, Use
+from r1core.choices import Options
 from r1core.types import (
-    Answer,
-    At,
     Floats,
     Group,
     GroupSignals,
@@ -34,6 +32,7 @@ from r1core.types import (
     Rollout,
     SampleRequest,
     Score,
+    Sentinel,
     Step,
     Tokens,
     TrainSequence,
@@ -43,6 +42,7 @@ from r1core.types import (
 if TYPE_CHECKING:
     import torch
 
+    from r1core.contexts import RewardContext, TrainContext
     from r1core.nn import TokenView
 
 Head: TypeAlias = Literal["lm", "score"]
@@ -110,6 +110,15 @@ class ProblemSource(Component):
         """What a recipe may pick its problems by (`for`, `only`, `by`): `domain`, `language`, keys of `meta`, each with
         the values that it takes (none: any). None when only the data can tell; slips then pass unseen."""
         return None
+
+    @property
+    def endless(self) -> bool:
+        """Whether `problems` never ends."""
+        return False
+
+    def where(self, number: int) -> str:
+        """Where the problem that comes as number `number` (from 0) lies, for people: a row of a file."""
+        return f"problem {number + 1}"
 
     def write_tokenizer(self, folder: Path) -> None:
         """Write a Hugging Face tokenizer with its chat template, fit to this source's text, into `folder`.
@@ -239,6 +248,8 @@ class Reward(Component):
     """What it is shown. A `Config` with an option `sees` lets the recipe choose."""
     runs: ClassVar[Literal["worker", "stage"]] = "worker"
     remote: ClassVar[bool] = False
+    memory_mib: ClassVar[int] = 2048
+    """Most address space of a worker that it runs in, MiB."""
 
     @abc.abstractmethod
     def score(self, problem: Problem, response: Response) -> Score:
@@ -248,6 +259,24 @@ class Reward(Component):
         """The verdicts on many answers, in order. What runs in the stage (`runs = "stage"`) is asked so, and may judge
         them together."""
         return [self.score(problem, response) for problem, response in asked]
+
+    def refuses(self, problem: Problem) -> str:
+        """Why nothing can be said of answers to this problem (a gold that it cannot read), "" where it can. Asked, in
+        a worker, of a data set's problems before any compute; what refuses one then is said with its row."""
+        return ""
+
+    def sentinels(self) -> Sequence[Sentinel]:
+        """Answers whose worth is known, one right and one wrong at least. Workers are asked about them at their start
+        and every so often; another value means that the grader is broken or forged, and stops the run."""
+        return ()
+
+    def prepare(self, context: RewardContext) -> None:
+        """Once, before the stage's first answer, where it runs in the stage: check what it depends on, open its record.
+        Raises RefusedError when it must not be trusted."""
+
+    def metrics(self) -> dict[str, float]:
+        """What it measured since it was asked last, where it runs in the stage; logged as `verifier/<reward>/<key>`."""
+        return {}
 
 
 class AdvantageEstimator(Component):
@@ -294,63 +323,6 @@ class DataFilter(Component):
 
 
 # --- training --------------------------------------------------------------------------------
-
-
-class TrainContext(Protocol):
-    """What the core hands a trainer. All of it is derived from the plan and the seed."""
-
-    policy: Policy
-
-    def steps(self, planned: int) -> Iterator[At]:
-        """Each optimizer step in turn; goes on past `planned` when the stage's `extend` says so."""
-        ...
-
-    def examples(self) -> list[Problem]:
-        """Supervised data: the stage's `data`, in order."""
-        ...
-
-    def answers(self) -> list[Answer]:
-        """Answers already written and scored: the rows of the stage's `data` that were kept, in order."""
-        ...
-
-    def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:
-        """The next `prompts` problems, `samples` answers each, sampled with the present weights, sorted by
-        (problem, sample), scored where the stage has rewards. May be asked more than once in a step."""
-        ...
-
-    def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
-        """Monte-Carlo: for each state (a rollout and how many of its completion tokens are kept), the rewards of
-        `samples` continuations, (samples,) each; NaN where infrastructure failed."""
-        ...
-
-    def greedy(self, at: At, problems: Sequence[Problem]) -> Floats:
-        """The reward of one greedy answer to each problem, in order; NaN where infrastructure failed."""
-        ...
-
-    def critic(self, ref: str | None = None) -> Policy:
-        """A second policy, with a score head, that is trained beside the first. It begins from another stage's model
-        (a `ModelRef`), or from the one that the stage starts from; is saved and gone on with, but not exported."""
-        ...
-
-    def model(self, ref: str) -> Policy:
-        """A frozen policy on another stage's model (a `ModelRef` of the trainer's config)."""
-        ...
-
-    def reference(self, *, refresh: bool = False) -> Policy:
-        """The reference policy: frozen, as the policy was at the stage's start or at the last `refresh`."""
-        ...
-
-    def build(self, use: Use, kind: str) -> Any:
-        """The component that a `Use` field of the trainer's config names."""
-        ...
-
-    def key(self, *parts: int | str) -> int:
-        """A 64-bit key derived from (seed, stage, *parts)."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Say a line to whoever watches."""
-        ...
 
 
 class Trainer(Component):

@@ -113,6 +113,15 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sentinel:
+    """An answer whose worth a reward knows beforehand, to find out whether a grader still works."""
+
+    problem: Problem
+    response: Response
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout:
     """One sampled answer. `completion_ids` and `logprobs` are (T,); `logprobs` are the sampler's own,
     at the temperature it sampled with, and None where the text did not come from a sampler of ours."""

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"},
-    {"choices", "schedules", "components", "hookspecs", "batching", "losses"},
+    {"choices", "schedules", "components", "contexts", "hookspecs", "batching", "losses"},
     {"plugins", "plugin_host", "recipe"},
     {"scoring", "scoring_here", "scoring_pool", "scoring_process", "scoring_worker", "store", "stages"}
     | {"scoring_boot", "scoring_look", "scoring_python", "scoring_source"}
@@ -26,6 +26,7 @@ PUBLIC = {
     "types",
     "choices",
     "components",
+    "contexts",
     "hookspecs",
     "errors",
     "schedules",

@@ -18,7 +18,8 @@ from pydantic import Field, model_validator
 
 from r1core.batching import Supervision, imitate, weighted
 from r1core.choices import ModelRef, Options
-from r1core.components import TrainContext, Trainer
+from r1core.components import Trainer
+from r1core.contexts import TrainContext
 from r1core.errors import RecipeError
 from r1core.hookspecs import hookimpl
 from r1core.losses import CrossEntropy, PolicyGradient

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from r1_plugins.reward_models.examples import Example, Usable, chosen_longer, labelled, pairs, split, usable
-from r1core.components import TrainContext
+from r1core.contexts import TrainContext
 from r1core.errors import RecipeError, RefusedError
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from r1_plugins.reward_models.examples import Example
 from r1_plugins.reward_models.objective import Slope, accuracy, auc, logistic
 from r1_plugins.reward_models.text import Sees
 from r1core.choices import ProblemFields
-from r1core.components import Head, Policy, TrainContext, Trainer
+from r1core.components import Head, Policy, Trainer
+from r1core.contexts import TrainContext
 from r1core.schedules import LearningRate
 from r1core.types import Floats, Step, TrainSequence
 

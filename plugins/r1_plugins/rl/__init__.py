@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from r1core.batching import weighted
-from r1core.components import TrainContext, Trainer
+from r1core.components import Trainer
+from r1core.contexts import TrainContext
 from r1core.hookspecs import hookimpl
 from r1core.types import At, Group, Step, TrainSequence
 

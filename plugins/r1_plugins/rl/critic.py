@@ -17,7 +17,8 @@ from pydantic import Field
 
 from r1core.batching import weighted
 from r1core.choices import ModelRef, Options
-from r1core.components import AdvantageEstimator, TrainContext
+from r1core.components import AdvantageEstimator
+from r1core.contexts import TrainContext
 from r1core.schedules import LearningRate
 from r1core.types import At, Floats, GroupSignals, TrainSequence
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from r1core.components import AdvantageEstimator, Policy, TrainContext
+from r1core.components import AdvantageEstimator, Policy
+from r1core.contexts import TrainContext
 from r1core.types import At, Group, TrainSequence
 
 from .critic import Critic

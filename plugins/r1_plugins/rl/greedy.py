@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from r1core.components import AdvantageEstimator, TrainContext
+from r1core.components import AdvantageEstimator
+from r1core.contexts import TrainContext
 from r1core.types import At, Group
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from r1core.choices import Options
-from r1core.components import DataFilter, TrainContext
+from r1core.components import DataFilter
+from r1core.contexts import TrainContext
 from r1core.types import At, Group
 
 from .signals import shuffled

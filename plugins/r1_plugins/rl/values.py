@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import Field
 
 from r1core.choices import Options
-from r1core.components import Policy, TrainContext
+from r1core.components import Policy
+from r1core.contexts import TrainContext
 from r1core.types import At, Floats, Group, Rollout, Tokens
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from r1core.batching import Supervision, imitate
-from r1core.components import TrainContext, Trainer
+from r1core.components import Trainer
+from r1core.contexts import TrainContext
 from r1core.hookspecs import hookimpl
 from r1core.losses import CrossEntropy
 from r1core.types import Step
