@@ -19,13 +19,14 @@ import abc
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from r1core.choices import Options
 from r1core.types import (
     Floats,
     Group,
     GroupSignals,
+    Head,
     Message,
     Problem,
     Response,
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from r1core.contexts import RewardContext, TrainContext
     from r1core.nn import TokenView
 
-Head: TypeAlias = Literal["lm", "score"]
-"""What a policy's model ends in: next-token logits, or one number (a reward model, a critic)."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 

@@ -19,6 +19,8 @@ Tokens: TypeAlias = NDArray[np.int64]
 Status: TypeAlias = Literal["verdict", "answer_failure", "infrastructure"]
 Finish: TypeAlias = Literal["stop", "length"]
 Message: TypeAlias = Mapping[str, str]
+Head: TypeAlias = Literal["lm", "score"]
+"""What a policy's model ends in: next-token logits, or one number (a reward model, a critic)."""
 
 _ANSWER = re.compile(r"^\s*<answer>(.*)</answer>\s*$", re.DOTALL)
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from r1core.components import Head, Policy
+from r1core.components import Policy
+from r1core.types import Head
 from r1core.losses import CrossEntropy
 from r1core.testing.promise import promise
 from r1core.testing.suite import ComponentSuite, fail

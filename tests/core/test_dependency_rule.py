@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"},
-    {"choices", "schedules", "components", "contexts", "hookspecs", "batching", "losses"},
+    {"choices", "schedules", "components", "contexts", "hookspecs", "batching", "losses", "architectures", "policies"},
     {"plugins", "plugin_host", "recipe"},
     {"scoring", "scoring_here", "scoring_pool", "scoring_process", "scoring_worker", "store", "stages"}
     | {"scoring_boot", "scoring_look", "scoring_python", "scoring_source"}
@@ -20,11 +20,12 @@ LAYERS = (
     {"cli", "testing"},
 )
 NN_NEEDS = {"types", "errors", "nn"}
-NN_USERS = {"testing"}
-"""An objective is tested on tensors."""
+NN_USERS = {"testing", "policies"}
+"""An objective is tested on tensors; the base of policies opens its folders when it is asked to."""
 PUBLIC = {
     "types",
     "choices",
+    "endpoints",
     "components",
     "contexts",
     "hookspecs",
@@ -32,6 +33,7 @@ PUBLIC = {
     "schedules",
     "batching",
     "losses",
+    "policies",
     "keys",
     "nn",
     "untrusted",

@@ -19,10 +19,10 @@ from r1_plugins.reward_models.examples import Example
 from r1_plugins.reward_models.objective import Slope, accuracy, auc, logistic
 from r1_plugins.reward_models.text import Sees
 from r1core.choices import ProblemFields
-from r1core.components import Head, Policy, Trainer
+from r1core.components import Policy, Trainer
 from r1core.contexts import TrainContext
 from r1core.schedules import LearningRate
-from r1core.types import Floats, Step, TrainSequence
+from r1core.types import Floats, Head, Step, TrainSequence
 
 PAIRS = ("margin", "pairs_per_problem")
 """The options that only pairs have."""

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from r1core.components import Loss
 from r1core.errors import SetupError
-from r1core.nn import TokenReader, collate, first_counted, micro_batches
-from r1core.types import Floats, TrainSequence
-
-if TYPE_CHECKING:
-    from r1_plugins.transformers import TransformersPolicy
+from r1core.nn import ChatText, TokenReader, collate, compute_in_half, first_counted, micro_batches, open_model
+from r1core.policies import HuggingFacePolicy
+from r1core.types import Floats, Head, TrainSequence
 
 
 class Engine:
     """A loaded model and, from the first update on, its optimizer."""
 
-    def __init__(self, module: Any, config: TransformersPolicy.Config, *, trainable: bool) -> None:
+    def __init__(self, module: Any, config: HuggingFacePolicy.Config, *, trainable: bool) -> None:
         self.module = module
         self.config = config
         self.trainable = trainable
         self.reader = TokenReader(module)
         self.optimizer: torch.optim.Optimizer | None = None
+
+    @classmethod
+    def opened(
+        cls, folder: Path, config: HuggingFacePolicy.Config, *, trainable: bool, head: Head, text: ChatText
+    ) -> Self:
+        """The folder's model on its device; one that is trained keeps its weights in float32."""
+        half = config.dtype == "bfloat16"
+        module = open_model(
+            folder, dtype=torch.bfloat16 if half and not trainable else torch.float32, head=head, text=text
+        )
+        device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        module.to(device).requires_grad_(trainable)
+        if half and trainable:
+            compute_in_half(module, device)
+        return cls(module, config, trainable=trainable)
 
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence, float64."""

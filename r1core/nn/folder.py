@@ -1,22 +1,20 @@
-"""Model folders: made from nothing, put on their device, and written."""
+"""Model folders: made from nothing, read for training or sampling, and written."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-from r1core.components import Head
 from r1core.errors import RecipeError
-from r1core.nn import SCORE, ChatText, load_lm, load_score_model, load_tokenizer, no_progress_bars
-
-if TYPE_CHECKING:
-    from r1_plugins.transformers import TransformersPolicy
+from r1core.nn.loading import SCORE, load_lm, load_score_model, no_progress_bars
+from r1core.nn.text import ChatText, load_tokenizer
+from r1core.types import Head
 
 _TOKENIZER_FILES = (
     "tokenizer*",
@@ -30,8 +28,11 @@ _TOKENIZER_FILES = (
     "additional_chat_templates/*",
 )
 
+_models: Any = AutoModelForCausalLM
+_generation: Any = GenerationConfig
 
-def create(folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
+
+def create_model(folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
     """Write config, generation config and random weights into `folder`, which holds the tokenizer."""
     tokenizer = load_tokenizer(folder)
     size = architecture.get("vocab_size", len(tokenizer))
@@ -49,9 +50,9 @@ def create(folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
     config = _config({**architecture, **special, "vocab_size": size})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    module.generation_config = GenerationConfig(**special)
-    save(module, folder)
+        module = _models.from_config(config, dtype=torch.float32)
+    module.generation_config = _generation(**special)
+    save_model(module, folder)
 
 
 def _config(keys: dict[str, Any]) -> Any:
@@ -64,34 +65,30 @@ def _config(keys: dict[str, Any]) -> Any:
         ) from error
 
 
-def load(folder: Path, config: TransformersPolicy.Config, *, trainable: bool, head: Head = "lm", text: ChatText) -> Any:
-    """The model on its device, in eval mode (no dropout), with all its end tokens in its generation config."""
-    half = config.dtype == "bfloat16"
-    dtype = torch.bfloat16 if half and not trainable else torch.float32
+def open_model(folder: Path, *, dtype: torch.dtype, head: Head, text: ChatText) -> Any:
+    """The model on the CPU, in eval mode (no dropout), with all its end tokens in its generation config."""
     module = load_lm(folder, dtype=dtype) if head == "lm" else load_score_model(folder, dtype=dtype, new_head=True)
-    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    module.to(device).eval().requires_grad_(trainable)
+    module.eval()
     if head == "lm":
         module.generation_config.eos_token_id = list(text.end_ids)
     else:
         module.config.pad_token_id = text.pad_id  # whoever loads the exported folder finds the last token by it
-    if half and trainable:
-        _autocast(module, device)
     return module
 
 
-def _autocast(module: Any, device: str) -> None:
+def compute_in_half(module: Any, device: str) -> None:
     """Run the body and the head in bfloat16 over float32 weights, whoever calls them."""
     for part in filter(None, (module.base_model, module.get_output_embeddings(), getattr(module, SCORE, None))):
         part.forward = torch.autocast(device, dtype=torch.bfloat16)(part.forward)
 
 
-def save(module: Any, folder: Path) -> None:
-    """Write config, generation config and safetensors. Raises OSError when the disk does not take them."""
+def save_model(module: Any, folder: Path, *, weights: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write config, generation config and safetensors (`weights` in place of the module's own, where its parameters
+    lie elsewhere). Raises OSError when the disk does not take them."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with no_progress_bars():
-            module.save_pretrained(folder)
+            module.save_pretrained(folder, state_dict=weights)
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
