@@ -44,6 +44,9 @@ class HuggingFacePolicy(Policy):
             "float32",
             description="number format of the forward pass; weights and optimizer of a trained model stay float32",
         )
+        gradient_checkpointing: bool = Field(
+            False, description="compute activations again in the backward pass: less memory, a third more work"
+        )
         device: Literal["auto", "cpu", "cuda"] = Field(
             "auto", description="where it runs; auto takes a GPU if there is one"
         )

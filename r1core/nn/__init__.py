@@ -2,7 +2,7 @@
 
 from r1core.nn.batch import Batch, collate, first_counted, micro_batches
 from r1core.nn.decode import Decoded, Decoder, end_token_ids
-from r1core.nn.folder import compute_in_half, copy_tokenizer, create_model, open_model, save_model
+from r1core.nn.folder import checkpoint_gradients, compute_in_half, copy_tokenizer, create_model, open_model, save_model
 from r1core.nn.forward import unsupported_layers
 from r1core.nn.loading import SCORE, load_lm, load_score_model, no_progress_bars
 from r1core.nn.text import ChatText, load_tokenizer
@@ -17,6 +17,7 @@ __all__ = [
     "Decoder",
     "TokenReader",
     "TokenView",
+    "checkpoint_gradients",
     "collate",
     "compute_in_half",
     "copy_tokenizer",

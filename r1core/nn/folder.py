@@ -82,6 +82,18 @@ def compute_in_half(module: Any, device: str) -> None:
         part.forward = torch.autocast(device, dtype=torch.bfloat16)(part.forward)
 
 
+def checkpoint_gradients(module: Any) -> None:
+    """Compute activations again in the backward pass. The library does so in training mode only, so dropout is set to
+    nought whatever the mode."""
+    module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    module.train()
+    for part in module.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+        if isinstance(getattr(part, "attention_dropout", None), float):
+            part.attention_dropout = 0.0
+
+
 def save_model(module: Any, folder: Path, *, weights: Mapping[str, torch.Tensor] | None = None) -> None:
     """Write config, generation config and safetensors (`weights` in place of the module's own, where its parameters
     lie elsewhere). Raises OSError when the disk does not take them."""

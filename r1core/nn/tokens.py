@@ -1,7 +1,7 @@
 """From a micro-batch to what a loss reads: log-probabilities, entropies, logits or scores of the counted tokens.
 
-Only the hidden states of counted tokens reach the LM head, and only `chunk_tokens` of them at a time, so that the
-logits in memory are bounded; when there is more than one chunk, its logits are computed again in the backward pass.
+Only the hidden states of counted tokens reach the LM head, and only a chunk of them at a time (`CHUNK_LOGITS`), so that
+the logits in memory are bounded; when there is more than one chunk, its logits are computed again in the backward pass.
 Models that change their logits after the head (soft-capping, scaling) are found out once and take the full forward.
 """
 
@@ -19,14 +19,20 @@ from r1core.nn.batch import Batch
 from r1core.nn.loading import SCORE
 from r1core.nn.view import TokenView
 
+CHUNK_LOGITS = 2**26
+"""Logits of one chunk: 256 MiB in float32, of which a backward pass needs about four at a time."""
+MOST_TOKENS = 4096
+"""Tokens of one chunk where the vocabulary is small."""
+
 
 class TokenReader:
     """Reads the counted tokens of micro-batches through `module`, a Hugging Face causal language model, or one for
     sequence classification, which gives scores and nothing else."""
 
-    def __init__(self, module: Any, *, chunk_tokens: int = 4096) -> None:
+    def __init__(self, module: Any, *, chunk_tokens: int | None = None) -> None:
         self.module = module
-        self.chunk_tokens = chunk_tokens
+        vocabulary = module.config.get_text_config(decoder=True).vocab_size
+        self.chunk_tokens = chunk_tokens or max(1, min(MOST_TOKENS, CHUNK_LOGITS // vocabulary))
         self.head = getattr(module, SCORE, None)
         self.plain_head = self.head is not None or has_plain_head(module)
 

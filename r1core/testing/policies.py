@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from r1core.components import Policy
-from r1core.types import Head
 from r1core.losses import CrossEntropy
 from r1core.testing.promise import promise
 from r1core.testing.suite import ComponentSuite, fail
 from r1core.testing.tasks import PROBLEMS, TEXTS, apart, changed, component, digests, made, pickles, sequences
-from r1core.types import Floats, TrainSequence
+from r1core.types import Floats, Head, TrainSequence
 
 if TYPE_CHECKING:
     import torch

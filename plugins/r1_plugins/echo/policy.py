@@ -21,10 +21,9 @@ from r1_plugins.echo import tokens
 from r1_plugins.echo.forms import FORMS, Decision, decisions
 from r1_plugins.echo.weights import read_arrays, write_arrays
 from r1core.components import Loss, Policy
-from r1core.types import Head
 from r1core.errors import RecipeError, SetupError
 from r1core.suggest import did_you_mean
-from r1core.types import Floats, Message, Tokens, TrainSequence
+from r1core.types import Floats, Head, Message, Tokens, TrainSequence
 
 WEIGHTS = "model.safetensors"
 STATE = "state.safetensors"

@@ -12,7 +12,16 @@ import torch
 
 from r1core.components import Loss
 from r1core.errors import SetupError
-from r1core.nn import ChatText, TokenReader, collate, compute_in_half, first_counted, micro_batches, open_model
+from r1core.nn import (
+    ChatText,
+    TokenReader,
+    checkpoint_gradients,
+    collate,
+    compute_in_half,
+    first_counted,
+    micro_batches,
+    open_model,
+)
 from r1core.policies import HuggingFacePolicy
 from r1core.types import Floats, Head, TrainSequence
 
@@ -40,6 +49,8 @@ class Engine:
         module.to(device).requires_grad_(trainable)
         if half and trainable:
             compute_in_half(module, device)
+        if trainable and config.gradient_checkpointing:
+            checkpoint_gradients(module)
         return cls(module, config, trainable=trainable)
 
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:

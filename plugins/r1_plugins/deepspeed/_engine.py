@@ -1,0 +1,180 @@
+"""The torch side: the model inside a DeepSpeed engine, log-probabilities, and one optimizer step over all ranks.
+
+Every rank calls the wrapped forward equally often, since at stage 3 a forward gathers weights from all: a rank with
+fewer micro-batches adds empty ones (one token, weight 0).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+
+from r1_plugins.deepspeed import _ranks
+from r1_plugins.deepspeed._settings import settings
+from r1core.components import Loss
+from r1core.errors import SetupError
+from r1core.nn import (
+    Batch,
+    ChatText,
+    TokenReader,
+    checkpoint_gradients,
+    collate,
+    first_counted,
+    micro_batches,
+    open_model,
+)
+from r1core.types import Floats, Head, TrainSequence
+
+if TYPE_CHECKING:
+    from r1_plugins.deepspeed import DeepSpeedPolicy
+
+WHERE = "policy deepspeed"
+
+
+class Wrapped(torch.nn.Module):
+    """What DeepSpeed wraps: the model, the reading of its counted tokens and the loss, in one forward."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.reader = TokenReader(model)
+        self.recorded: dict[str, torch.Tensor] = {}
+
+    def forward(self, batch: Batch, reads: Collection[str], loss: Loss | None) -> Any:
+        """What is read, or, with a loss, its sum; what that recorded is in `recorded`."""
+        if loss is None:
+            return self.reader.read(batch, reads)
+        view = self.reader.view(batch, reads)
+        value = (view.columns["weight"] * loss(view)).sum()
+        self.recorded = view.recorded
+        return value
+
+
+class Engine:
+    """A loaded model in its engine; one that is not trained has no optimizer and is not partitioned."""
+
+    def __init__(self, module: Any, config: DeepSpeedPolicy.Config, *, device: str, trainable: bool) -> None:
+        library = _ranks.join(device)
+        self.module = module
+        self.config = config
+        self.trainable = trainable
+        self.device = torch.device(device, _ranks.local_rank()) if device == "cuda" else torch.device(device)
+        module.to(self.device)
+        self.wrapped = Wrapped(module)
+        self.engine: Any = self._initialized(library) if trainable else None
+        self.norm = math.nan
+
+    @classmethod
+    def opened(
+        cls, folder: Path, config: DeepSpeedPolicy.Config, *, trainable: bool, head: Head, text: ChatText
+    ) -> Self:
+        """The folder's model. Each rank reads it whole, in the format that it computes in, before it is spread."""
+        device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
+        module = open_model(folder, dtype=dtype, head=head, text=text)
+        module.requires_grad_(trainable)
+        if trainable and config.gradient_checkpointing:
+            checkpoint_gradients(module)
+        return cls(module, config, device=device, trainable=trainable)
+
+    def _initialized(self, library: Any) -> Any:
+        parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            parameters,
+            betas=self.config.betas,
+            eps=self.config.eps,
+            weight_decay=self.config.weight_decay,
+            fused=self.config.offload == "none",
+        )
+        with _ranks.quiet():
+            engine, *_ = library.initialize(
+                model=self.wrapped, optimizer=optimizer, config=settings(self.config, ranks=_ranks.ranks())
+            )
+        engine.clip_fp32_gradients = self._clipped  # stage 0 in float32: DeepSpeed keeps no norm of its own
+        return engine
+
+    def _clipped(self) -> None:
+        self.norm = float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.max_grad_norm))
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def read(self, what: str, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """(T,) for each sequence, float64: its log-probabilities ("logprob") or its score head's output ("score")."""
+        if (what == "score") != (self.wrapped.reader.head is not None):
+            lacks = "score head" if what == "score" else "next-token logits"
+            raise SetupError(f"this model has no {lacks}", where=WHERE, fix="open it with another head")
+        results = [np.zeros(len(sequence.ids) - sequence.start) for sequence in sequences]
+        for batch in self._batches(sequences, ()):
+            values = self._forward(batch, {what}, None)[what].double().cpu().numpy()
+            owners = batch.sequence.cpu().numpy()
+            for row, place in enumerate(batch.places):
+                skipped = first_counted(sequences[place]) - sequences[place].start
+                results[place][skipped:] = values[owners == row]
+        return results
+
+    def _forward(self, batch: Batch, reads: Collection[str], loss: Loss | None) -> Any:
+        return (self.engine or self.wrapped)(batch, reads, loss)
+
+    def _batches(self, sequences: Sequence[TrainSequence], columns: Collection[str]) -> list[Batch]:
+        """This rank's micro-batches, as many as the rank with the most has: the rest are empty."""
+        own = micro_batches(sequences, padded_tokens=self.config.micro_batch_tokens)
+        batches = [collate(sequences, places, device=self.device) for places in own]
+        rounds = int(_ranks.largest(len(own), self.device)) if self.engine is not None else len(own)
+        return [*batches, *(self._empty(columns) for _ in range(rounds - len(own)))]
+
+    def _empty(self, columns: Collection[str]) -> Batch:
+        """One token of nobody's, with weight 0."""
+        nobody = TrainSequence(ids=np.zeros(2, dtype=np.int64), start=1, columns=dict.fromkeys(columns, np.zeros(1)))
+        return Batch(**{**vars(collate([nobody], [0], device=self.device)), "places": ()})
+
+    # --- learning ------------------------------------------------------------------------------------
+
+    def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
+        """One step of AdamW over the sequences of all ranks."""
+        if not self.trainable:
+            raise SetupError("this model is frozen", where=WHERE, fix="open it with trainable=True")
+        columns = _ranks.told(sorted(sequences[0].columns) if sequences else (), self.device)
+        total, tokens, recorded = 0.0, 0, dict[str, float]()
+        for batch in self._batches(sequences, columns):
+            value = self._forward(batch, loss.reads, loss)
+            self.engine.backward(value * _ranks.ranks())  # DeepSpeed takes the mean over ranks: the weights are shares
+            total += value.item()
+            tokens += len(batch.targets) * bool(batch.places)
+            for name, summed in self.wrapped.recorded.items():
+                recorded[name] = recorded.get(name, 0.0) + summed.item() * bool(batch.places)
+        names = sorted(recorded)
+        total, count, *sums = _ranks.summed([total, tokens, *(recorded[name] for name in names)], self.device)
+        report = {"loss": total, **{name: value / max(count, 1) for name, value in zip(names, sums, strict=True)}}
+        norm = self._step(lr) if math.isfinite(total) and self._finite_gradients() else self._drop(loss, columns)
+        return {**report, "grad_norm": norm, **({} if math.isfinite(norm) else {"skipped": 1.0})}
+
+    def _step(self, lr: float) -> float:
+        """AdamW's step; the gradient's norm, which is not finite where the step was left out."""
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = lr
+        self.engine.step()
+        norm = float(self.norm if self.config.stage == 0 else self.engine.get_global_grad_norm())
+        return norm if self.engine.was_step_applied() else math.nan
+
+    def _finite_gradients(self) -> bool:
+        """Where ZeRO does not look itself (stage 0): whether every rank's own gradients are finite."""
+        if self.config.stage > 0:
+            return True
+        norms = [p.grad.norm() for p in self.module.parameters() if p.grad is not None]
+        broken = bool(norms) and not bool(torch.stack(norms).isfinite().all())
+        return _ranks.largest(float(broken), self.device) == 0
+
+    def _drop(self, loss: Loss, columns: Collection[str]) -> float:
+        """Forget the gradients. ZeRO keeps them where only it finds them, and clears them in a step that it leaves out
+        itself: so it is given one more gradient that is not a number."""
+        if self.config.stage == 0:
+            self.engine.zero_grad()
+            return math.nan
+        self.engine.backward(self._forward(self._empty(columns), loss.reads, loss) * math.nan)
+        return self._step(0.0)
