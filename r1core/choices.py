@@ -9,9 +9,13 @@ The plan walks these types (recipe/annotations.py): names are looked up, referen
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from r1core.errors import SetupError
 
 KIND_IN_SCHEMA = "r1-kind"
 """The key of a JSON Schema that stands for "a component of this kind"."""
@@ -21,6 +25,36 @@ class Options(BaseModel):
     """The base of every `Config`: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Secret(Options):
+    """A key by the name of the environment variable that holds it: `{env: NAME}`.
+
+    Only the name is ever written, printed or hashed; a recipe cannot hold the key itself.
+    """
+
+    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="the environment variable that holds the key")
+
+    def reveal(self) -> str:
+        """The key, to be sent and forgotten. Raises SetupError, which never shows it, when it is missing or no key."""
+        key = os.environ.get(self.env, "").strip()
+        if not key:
+            raise SetupError(f"the environment variable {self.env} is not set", fix=f"export {self.env}=...")
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise SetupError(
+                f"the environment variable {self.env} holds no key: spaces, or characters outside ASCII",
+                fix=f"set {self.env} to the key alone",
+            )
+        return key
+
+
+def key_names(options: Any) -> Iterator[str]:
+    """The environment variables that a stage's plain options name as `{env: NAME}`, wherever they stand."""
+    if isinstance(options, dict) and list(options) == ["env"]:
+        yield str(options["env"])
+    elif isinstance(options, dict | list):
+        for item in options.values() if isinstance(options, dict) else options:
+            yield from key_names(item)
 
 
 class Use(BaseModel):
@@ -65,6 +99,12 @@ class Ref:
         self.artifact = artifact
         self.agree = agree
         """Options that must be those of the trainer that made the artifact: what a reward model `sees`."""
+
+
+class Uncounted:
+    """Marks an option that decides how fast something goes, or how far, and never what comes out: a time-out, a cap on
+    cost. `Annotated[float, Uncounted()]`. It is no part of the fingerprint, so a half-done stage goes on with another.
+    """
 
 
 class OfProblem:
