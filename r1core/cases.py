@@ -29,6 +29,8 @@ from r1core.recipe.findings import findings
 from r1core.recipe.loader import Document, shown
 from r1core.recipe.nodes import Mark, node_of
 from r1core.scoring import RewardSpec, ScoringService
+from r1core.scoring.golds import refusals
+from r1core.scoring.python import Interpreter
 from r1core.types import Finish, Group, Problem, Response, Rollout, Score
 
 TOLERANCE = 1e-6
@@ -90,12 +92,18 @@ class Judged:
     case: Case
     score: Score
     seconds: float
+    refused: str = ""
+    """Why the reward cannot judge answers to the problem at all (`Reward.refuses`): no run would begin with it."""
 
     @property
     def as_expected(self) -> bool:
-        """Whether the score is the expected one; what infrastructure failed to score never is. An answer that broke
-        the check is worth the reward's `lowest`."""
-        return self.score.known and math.isclose(self.score.value, self.case.expect, rel_tol=0, abs_tol=TOLERANCE)
+        """Whether the score is the expected one; what infrastructure failed to score never is, nor one of a problem
+        that is refused. An answer that broke the check is worth the reward's `lowest`."""
+        return (
+            not self.refused
+            and self.score.known
+            and math.isclose(self.score.value, self.case.expect, rel_tol=0, abs_tol=TOLERANCE)
+        )
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -200,26 +208,35 @@ def _case(row: CaseRow, line: int, path: Path) -> Case:
 Ask: TypeAlias = Callable[[Problem, Response], Asked]
 
 
-def judge_cases(reward: Loaded, options: Mapping[str, Any], cases: Sequence[Case]) -> Iterator[Judged]:
+def judge_cases(
+    reward: Loaded, options: Mapping[str, Any], cases: Sequence[Case], interpreter: Interpreter | None = None
+) -> Iterator[Judged]:
     """What the reward says of each case, as it comes. Raises SetupError when it cannot be built or run here."""
-    with asking(reward, options) as ask:
+    refused = refused_cases(spec_of(reward, options, interpreter), cases)
+    with asking(reward, options, interpreter) as ask:
         for case in cases:
             score, seconds = ask(case.problem, case.response)
-            yield Judged(case=case, score=score, seconds=seconds)
+            yield Judged(case=case, score=score, seconds=seconds, refused=refused.get(case.line, ""))
 
 
-def spec_of(reward: Loaded, options: Mapping[str, Any]) -> RewardSpec:
+def refused_cases(spec: RewardSpec, cases: Sequence[Case]) -> dict[int, str]:
+    """Line -> why the reward refuses the problem there; asked as before a run."""
+    return {cases[found.number].line: found.reason for found in refusals(spec, [case.problem for case in cases])}
+
+
+def spec_of(reward: Loaded, options: Mapping[str, Any], interpreter: Interpreter | None = None) -> RewardSpec:
     """The only reward of an imaginary stage; `options` are JSON."""
     if not issubclass(reward.cls, Reward):
         raise TypeError(f"{reward.name} is no reward")
-    return RewardSpec.of(reward.cls, name=reward.name, target=reward.target, options=options)
+    return RewardSpec.of(reward.cls, name=reward.name, target=reward.target, options=options, interpreter=interpreter)
 
 
 @contextlib.contextmanager
-def asking(reward: Loaded, options: Mapping[str, Any]) -> Iterator[Ask]:
+def asking(reward: Loaded, options: Mapping[str, Any], interpreter: Interpreter | None = None) -> Iterator[Ask]:
     """A function that has the reward score one answer, in one worker (in this process where it is a model: what runs
-    in the stage has no deadline in training either)."""
-    with ScoringService([spec_of(reward, options)], workers=1, max_infrastructure_rate=1.0) as service:
+    in the stage has no deadline in training either). No sentinels: the worth of what is asked is known anyway."""
+    spec = spec_of(reward, options, interpreter)
+    with ScoringService([spec], workers=1, max_infrastructure_rate=1.0, sentinels=False) as service:
 
         def ask(problem: Problem, response: Response) -> Asked:
             started = time.perf_counter()

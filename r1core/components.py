@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -77,6 +77,11 @@ class Component(abc.ABC):  # noqa: B024 - the kinds have the abstract methods
         """What is missing to run it on this machine, each with the command that adds it."""
         return []
 
+    @classmethod
+    def report(cls) -> list[str]:
+        """What `r1 doctor` tells of it on this machine besides: which of its ways work here, and why others do not."""
+        return []
+
     def state(self) -> dict[str, Any]:
         """What it remembers from one unit of work to the next, as JSON: a running mean, answers already seen.
 
@@ -98,6 +103,13 @@ class ProblemSource(Component):
     """
 
     kind = "source"
+    listener: Callable[[str], None] | None = None
+    """Who hears what it tells; the core listens where a stage reads."""
+
+    def tell(self, text: str) -> None:
+        """Say a line to whoever watches: what was left out, and why."""
+        if self.listener is not None:
+            self.listener(text)
 
     @abc.abstractmethod
     def problems(self, *, seed: int) -> Iterator[Problem]:
@@ -255,8 +267,9 @@ class Reward(Component):
         """The verdict on one answer."""
 
     def score_all(self, asked: Sequence[tuple[Problem, Response]]) -> list[Score]:
-        """The verdicts on many answers, in order. What runs in the stage (`runs = "stage"`) is asked so, and may judge
-        them together."""
+        """The verdicts on many answers, in order. What runs in the stage (`runs = "stage"`) is asked so, for whole
+        groups, and may judge those together; a `remote` one in a thread, for those that are complete while others are
+        still sampled: how many groups come at once is not promised."""
         return [self.score(problem, response) for problem, response in asked]
 
     def refuses(self, problem: Problem) -> str:

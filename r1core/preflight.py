@@ -4,16 +4,18 @@ that lies in its folder, what people wrote about its data, and the sources of it
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from r1core.choices import Use
+from r1core.choices import Use, key_names
 from r1core.components import ProblemSource
 from r1core.errors import RecipeError, SetupError
 from r1core.recipe.difference import differences
 from r1core.recipe.elsewhere import Elsewhere
 from r1core.recipe.plan import Plan, StagePlan
-from r1core.scoring_python import look
+from r1core.scoring.python import look
+from r1core.stages.golds import check_golds
 from r1core.stages.review import kept_rows
 from r1core.stages.review_file import read_reviews
 from r1core.store import RunDirectory, StageRecord
@@ -29,6 +31,10 @@ def check_machine(stages: Sequence[StagePlan]) -> None:
     ]
     lacking += _lacks_parquet(stages)
     lacking += _lacking_elsewhere([each for stage in stages for each in stage.elsewhere])
+    keys = sorted({name for stage in stages for name in key_names(stage.plain)})
+    lacking += [
+        f"the environment variable {name} is not set: export {name}=..." for name in keys if not os.getenv(name)
+    ]
     if lacking:
         raise SetupError("this machine lacks:\n" + "\n".join(f"  {each}" for each in lacking), fix="see: r1 doctor")
 
@@ -108,8 +114,8 @@ def check_reviews(plan: Plan, folder: Path, stages: Sequence[StagePlan]) -> None
 
 
 def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:
-    """Ask every problem source for its first problem: a missing file, a bad row, or questions where a stage learns
-    answers are said before any compute."""
+    """Ask every problem source for its first problem, and rewards whether they can read the golds: a missing file, a
+    bad row, or questions where a stage learns answers are said before any compute."""
     learned = {str(use) for stage in stages for use in (*stage.stage.data, *_answered(stage)) if isinstance(use, Use)}
     used: Mapping[str, Use] = {str(use): use for stage in stages for use in stage.stage.sources()}
     for name, use in used.items():
@@ -126,6 +132,7 @@ def check_sources(plan: Plan, stages: Sequence[StagePlan]) -> None:
                 where=f"source {use.use}",
                 fix="give it the option that brings completions, or have a model answer it first",
             )
+    check_golds(plan, stages)
 
 
 def _answered(stage: StagePlan) -> Sequence[object]:

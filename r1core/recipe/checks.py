@@ -15,6 +15,7 @@ from r1core.recipe.balance import check_balance
 from r1core.recipe.fields import check_fields
 from r1core.recipe.findings import refused
 from r1core.recipe.fitness import check_models, has_score_head
+from r1core.recipe.gating import check_gating
 from r1core.recipe.measures import check_measures
 from r1core.recipe.names import Draft, Reference
 from r1core.recipe.reading import missing, unread
@@ -38,7 +39,10 @@ def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
     """Raise one RecipeError with every finding about how the stages fit together."""
     by_id = {draft.id: draft for draft in drafts}
     found = [f for d in drafts for check in (_edges, check_models, check_fields) for f in check(resolved, d, by_id)]
-    own = (_inputs, _folder, _scratch, _reviewed, _schedules, _estimators, _filters, check_balance, check_measures)
+    own = (
+        *(_inputs, _folder, _scratch, _reviewed, _schedules, _estimators, _filters),
+        *(check_balance, check_measures, check_gating),
+    )
     found += [f for d in drafts for check in own for f in check(resolved, d)]
     if not found:
         found = list(_cycle(resolved, drafts))

@@ -1,7 +1,7 @@
 """A reward that runs in an interpreter of its own (`python:`), and what keeps it from running there.
 
 What is said here is read from folders, so `--dry-run` says it of a stranger's recipe, too. What only
-the interpreter itself can tell is asked before a run (scoring_python.py).
+the interpreter itself can tell is asked before a run (scoring/python.py).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ In it: the stage's name (its id, or the stage that it is a variant of: randomnes
 resolved config, the source of its components, the content of local files that it names, what is
 installed where a reward runs elsewhere (`python`), the seed, its inputs' fingerprints, and the versions
 of r1core and of the schema. Left out: what only decides whether the run goes on (`gate`), how many
-processes score (`scoring`), and what is kept beside the artifact (`checkpoint`, `rollouts`). A path
-counts by what lies there, never by where it lies.
+processes score (`scoring`), what is kept beside the artifact (`checkpoint`, `rollouts`), and options that say
+so themselves (`Uncounted`). A path counts by what lies there, never by where it lies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from r1core.choices import Uncounted
 from r1core.plugins import core_version
+from r1core.recipe.annotations import arms_of
 from r1core.recipe.environment import Environment
 from r1core.recipe.names import Draft
 from r1core.recipe.schema import SCHEMA_VERSION
@@ -32,6 +36,9 @@ def made_from(draft: Draft, *, name: str, seed: int, inputs: Mapping[str, str]) 
     """All that the stage's artifact depends on, as plain JSON data; the fingerprint is its digest."""
     local = {c.name: f"{Path(c.name).name} {c.source_hash}" for c in draft.components if c.local}
     counted = {key: value for key, value in draft.plain.items() if key not in UNCOUNTED}
+    if "rewards" in counted:
+        configs = {c.name: c.cls.Config for c in draft.components if c.kind == "reward"}
+        counted["rewards"] = [_telling(configs[reward["use"]], reward) for reward in counted["rewards"]]
     return {
         "r1core": core_version(),
         "schema": SCHEMA_VERSION,
@@ -42,6 +49,19 @@ def made_from(draft: Draft, *, name: str, seed: int, inputs: Mapping[str, str]) 
         "sources": {f"{c.kind} {local.get(c.name, c.name)}": c.source_hash for c in draft.components},
         "inputs": dict(inputs),
     }
+
+
+def _telling(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that decide what comes out."""
+    told = dict(options)
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        if any(isinstance(mark, Uncounted) for mark in field.metadata):
+            told.pop(key, None)
+        elif isinstance(told.get(key), dict):
+            inner = [arm for arm in arms_of(field.annotation) if isinstance(arm, type) and issubclass(arm, BaseModel)]
+            told[key] = _telling(inner[0], told[key]) if inner else told[key]
+    return told
 
 
 def digest(value: Any) -> str:

@@ -42,6 +42,11 @@ class RewardUse(Use):
         default_factory=dict, alias="for", description="problem fields it applies to, such as {domain: general}"
     )
     active: Window | None = Field(None, description="steps it counts in, such as 'last 400'; always when absent")
+    gate: dict[str, float] = Field(
+        default_factory=dict,
+        description="other parts that must be at least so much where an answer has them, such as {accuracy: 0.5}; else "
+        "this part is worth its reward's lowest",
+    )
     python: str | None = Field(
         None, description="a virtual environment, or an interpreter in one, to run it in; r1core's own when absent"
     )
@@ -71,6 +76,16 @@ class Scoring(Options):
     workers: int = Field(1, ge=1, description="scoring processes of a stage")
     max_infrastructure_rate: float = Field(
         0.05, ge=0, le=1, description="share of answers lost to infrastructure failures above which the stage stops"
+    )
+    batch_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description="seconds that workers have from the last answer of a batch on; what is left then is lost",
+    )
+    memory_mib: int | None = Field(
+        None,
+        ge=256,
+        description="address space of a scoring process, MiB; the most that its rewards declare when absent",
     )
 
 

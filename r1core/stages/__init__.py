@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from r1core.stages import evaluate, importing, review, sample, train
 from r1core.stages.base import Job
+from r1core.stages.golds import check_golds_of
 
 RUNNERS = {
     "import": importing.run,
@@ -16,4 +17,5 @@ RUNNERS = {
 
 def run_stage(job: Job) -> dict[str, float]:
     """Run one stage and return its last metrics. Raises what stopped it; the folder is then left unfinished."""
+    check_golds_of(job.plan, job.stage, job.artifacts)
     return RUNNERS[job.stage.kind](job)

@@ -19,11 +19,11 @@ import numpy as np
 from r1core.errors import RecipeError
 from r1core.recipe.schema import SampleSpec
 from r1core.stages.base import Job
-from r1core.stages.sampling import sample_groups
+from r1core.stages.sampling import Arrived, sample_groups, unheard
 from r1core.types import Group, Message, Problem, Response, Rollout, Tokens
 
-Answers: TypeAlias = Callable[[Sequence[Problem], int], list[Group]]
-"""The groups of one unit's problems; the unit's number goes into the keys."""
+Answers: TypeAlias = Callable[[Sequence[Problem], int, Arrived], list[Group]]
+"""The groups of one unit's problems; the unit's number goes into the keys. Sampled answers are told of as they come."""
 CLOSE = "</think>"
 
 
@@ -32,9 +32,9 @@ def answers_of(job: Job) -> Answers:
     spec = job.stage.stage.sample
     assert spec is not None, "a sample stage says what to sample"
     if spec.answers == "given":
-        return lambda chunk, unit: [_group(problem, _completion(problem)) for problem in chunk]
+        return lambda chunk, unit, arrived: [_group(problem, _completion(problem)) for problem in chunk]
     ask = _asker(job, spec, samples=spec.samples if spec.answers == "model" else 1)
-    return ask if spec.answers == "model" else lambda chunk, unit: _thought_through(ask, spec, chunk, unit)
+    return ask if spec.answers == "model" else lambda chunk, unit, arrived: _thought_through(ask, spec, chunk, unit)
 
 
 def _asker(job: Job, spec: SampleSpec, *, samples: int) -> Answers:
@@ -43,7 +43,7 @@ def _asker(job: Job, spec: SampleSpec, *, samples: int) -> Answers:
     policy = job.policy().open(job.artifacts[stage.model], trainable=False)
     sampler = job.sampler(policy)
 
-    def ask(chunk: Sequence[Problem], unit: int) -> list[Group]:
+    def ask(chunk: Sequence[Problem], unit: int, arrived: Arrived) -> list[Group]:
         return sample_groups(
             sampler,
             policy,
@@ -54,6 +54,7 @@ def _asker(job: Job, spec: SampleSpec, *, samples: int) -> Answers:
             top_p=stage.sampling.top_p,
             key=lambda index, sample: job.key("sample", unit, index, sample),
             asked=lambda problem: asked(problem, spec),
+            arrived=arrived,
         )
 
     return ask
@@ -77,7 +78,7 @@ def asked(problem: Problem, spec: SampleSpec) -> tuple[Message, ...]:
 def _thought_through(ask: Answers, spec: SampleSpec, chunk: Sequence[Problem], unit: int) -> list[Group]:
     """The given answers, each behind the thinking that the model had before its own."""
     groups = []
-    for group in ask(chunk, unit):
+    for group in ask(chunk, unit, unheard):
         problem, thinking = group.problem, group.rollouts[0].response.thinking or ""
         if len(problem.question) <= spec.trivial_chars:
             thinking = ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from r1core.choices import Use
 from r1core.components import Component, Policy, ProblemSource, Reward, Sampler
+from r1core.contexts import RewardContext
 from r1core.errors import Interrupted
 from r1core.events import Event, SampleShown, StageNote, StageStarted, StepDone
 from r1core.keys import derive_key
@@ -20,7 +21,7 @@ from r1core.recipe.elsewhere import Elsewhere
 from r1core.recipe.environment import Environment
 from r1core.recipe.schema import RewardUse
 from r1core.scoring import RewardSpec, ScoringService
-from r1core.scoring_python import Interpreter
+from r1core.scoring.python import Interpreter
 from r1core.stages.problems import ProblemStream
 from r1core.store import MetricsWriter
 from r1core.store.files import artifact
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from r1core.recipe.plan import Plan, StagePlan
 
 
+REWARDS = ".rewards"
+"""The folder, beside the stages', of what rewards that ask elsewhere have been told. It outlives a stage that is made
+again: what was paid for once is not asked twice."""
 REMEMBERING = frozenset({"trainer", "advantage", "objective", "filter"})
 """The kinds of component whose state is kept with a stage's progress: one of each is built for a whole stage."""
 
@@ -116,6 +120,7 @@ class Job:
     def source(self, use: Use) -> ProblemSource:
         """The problem source that the recipe names."""
         source: ProblemSource = self.build(use, "source")
+        source.listener = self.note
         return source
 
     def stream(self) -> ProblemStream:
@@ -140,24 +145,45 @@ class Job:
         """The stage's rewards, in their worker processes."""
         stage = self.stage.stage
         return ScoringService(
-            [self._spec(use) for use in stage.rewards],
+            [spec_of(self.plan, use, self.artifacts) for use in stage.rewards],
             workers=stage.scoring.workers,
             max_infrastructure_rate=stage.scoring.max_infrastructure_rate,
+            memory_mib=stage.scoring.memory_mib,
+            batch_timeout_s=stage.scoring.batch_timeout_s,
+            contexts=self._reward_context,
         )
 
-    def _spec(self, use: RewardUse) -> RewardSpec:
-        loaded = self.plan.loaded("reward", use)
-        elsewhere = None if use.python is None else Elsewhere(loaded=loaded, environment=Environment(Path(use.python)))
-        return RewardSpec.of(
-            cast(type[Reward], loaded.cls),
-            name=use.part,
-            target=loaded.target,
-            options=self.plan.options("reward", use, self.artifacts),
-            weight=use.weight,
-            only_for=use.only_for,
-            active=use.active,
-            interpreter=None if elsewhere is None else Interpreter.of(elsewhere),
-        )
+    def _reward_context(self, part: str) -> RewardContext:
+        name = part.strip(".") or "reward"  # a recipe names it, and is not trusted to name folders
+        folder = self.folder.parent / REWARDS / self.stage.id / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return _Within(folder=folder, note=self.note, stopping=self.stopping)
+
+
+@dataclass(kw_only=True)
+class _Within:
+    """What a reward that runs in the stage is prepared with. Implements `contexts.RewardContext`."""
+
+    folder: Path
+    note: Callable[[str], None]
+    stopping: Callable[[], bool]
+
+
+def spec_of(plan: Plan, use: RewardUse, artifacts: Mapping[str, Path]) -> RewardSpec:
+    """A reward of a stage as data. Raises KeyError where it names an artifact that is not among these."""
+    loaded = plan.loaded("reward", use)
+    elsewhere = None if use.python is None else Elsewhere(loaded=loaded, environment=Environment(Path(use.python)))
+    return RewardSpec.of(
+        cast(type[Reward], loaded.cls),
+        name=use.part,
+        target=loaded.target,
+        options=plan.options("reward", use, artifacts),
+        weight=use.weight,
+        only_for=use.only_for,
+        active=use.active,
+        gate=use.gate,
+        interpreter=None if elsewhere is None else Interpreter.of(elsewhere),
+    )
 
 
 def shown(rollout: Rollout, score: Score | None) -> SampleShown:

@@ -13,12 +13,12 @@ from r1core.choices import Use
 from r1core.components import Policy, Sampler
 from r1core.errors import RecipeError, RefusedError
 from r1core.recipe.schema import Scratch
-from r1core.scoring import ScoringService
+from r1core.scoring import Batch, ScoringService
 from r1core.stages.base import Job
 from r1core.stages.cost import ROLLOUTS, Cost
 from r1core.stages.problems import balanced
 from r1core.stages.progress import CRITIC, POLICY, REFERENCE, Progress
-from r1core.stages.sampling import counted, sample_groups
+from r1core.stages.sampling import Arrived, Unscored, counted, sample_groups
 from r1core.store import answer_of, problem_of, read_rows
 from r1core.store.files import artifact
 from r1core.store.rollouts import RolloutsWriter
@@ -105,21 +105,27 @@ class Context:
         # The same problem may come twice in a run: its place in the run makes it a problem of its own.
         places = range(len(earlier), len(earlier) + prompts)
         problems = [replace(p, id=f"{p.id}@{at.step}.{place}") for p, place in zip(problems, places, strict=True)]
-        groups = self._sampled(
-            at, problems, samples=samples, key=lambda i, sample: self.job.key("rollout", at.step, places[i], sample)
-        )
-        self._cost.add(ROLLOUTS, [rollout for group in groups for rollout in group.rollouts])
-        self._probe(groups)
-        groups = self._scored(groups, at)
+        with self._scores(at, [samples] * prompts) as batch:
+            groups = self._sampled(
+                at,
+                problems,
+                samples=samples,
+                key=lambda i, sample: self.job.key("rollout", at.step, places[i], sample),
+                arrived=batch.add,
+            )
+            self._cost.add(ROLLOUTS, [rollout for group in groups for rollout in group.rollouts])
+            self._probe(groups)
+            groups = batch.finish(groups)
         self._batch = (at.step, [*earlier, *groups])
         self._rollouts.add(at.step, self._batch[1])
         return groups
 
     def greedy(self, at: At, problems: Sequence[Problem]) -> Floats:
         """The reward of one greedy answer to each problem."""
-        groups = self._sampled(at, problems, samples=1, temperature=0.0, key=lambda *place: 0)
-        self._cost.add("greedy", [group.rollouts[0] for group in groups])
-        return np.array([float(group.rewards_G[0]) for group in self._scored(groups, at)])
+        with self._scores(at, [1] * len(problems)) as batch:
+            groups = self._sampled(at, problems, samples=1, temperature=0.0, key=lambda *place: 0, arrived=batch.add)
+            self._cost.add("greedy", [group.rollouts[0] for group in groups])
+            return np.array([float(group.rewards_G[0]) for group in batch.finish(groups)])
 
     def _sampled(
         self,
@@ -128,6 +134,7 @@ class Context:
         *,
         samples: int,
         key: Callable[..., int],
+        arrived: Arrived,
         temperature: float | None = None,
     ) -> list[Group]:
         """Answers as the stage samples them, at its own temperature unless one is given."""
@@ -141,6 +148,7 @@ class Context:
             temperature=sampling.temperature.at(at.position, at.length) if temperature is None else temperature,
             top_p=sampling.top_p,
             key=key,
+            arrived=arrived,
         )
 
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
@@ -160,14 +168,19 @@ class Context:
             )
             for number, (rollout, kept) in enumerate(states)
         ]
-        rollouts = sorted(self.sampler().generate(requests), key=lambda rollout: rollout.sample)
-        self._cost.add("continuations", rollouts)
-        rollouts = [counted(rollout, before=states[i // samples][1]) for i, rollout in enumerate(rollouts)]
-        groups = [
-            Group(problem=rollout.problem, rollouts=tuple(rollouts[number * samples : (number + 1) * samples]))
-            for number, (rollout, _) in enumerate(states)
-        ]
-        return [group.rewards_G for group in self._scored(groups, at)]
+        with self._scores(at, [samples] * len(states)) as batch:
+            found: dict[int, Rollout] = {}
+            for rollout in self.sampler().generate(requests):
+                place = rollout.sample
+                found[place] = counted(rollout, before=states[place // samples][1])
+                batch.add(place, found[place])
+            rollouts = [found[place] for place in sorted(found)]
+            self._cost.add("continuations", rollouts)
+            groups = [
+                Group(problem=rollout.problem, rollouts=tuple(rollouts[number * samples : (number + 1) * samples]))
+                for number, (rollout, _) in enumerate(states)
+            ]
+            return [group.rewards_G for group in batch.finish(groups)]
 
     def critic(self, ref: str | None = None) -> Policy:
         """The policy with a score head that is trained beside the first, as it was saved where the stage goes on."""
@@ -229,11 +242,12 @@ class Context:
         self._metrics, self._has_scored = {}, False
         return taken
 
-    def _scored(self, groups: list[Group], at: At) -> list[Group]:
+    def _scores(self, at: At, sizes: Sequence[int]) -> Batch | Unscored:
+        """Where answers are handed over as they come, to be scored where the stage has rewards."""
         if not self.job.stage.stage.rewards:
-            return groups
+            return Unscored()
         self._has_scored = True
-        return self._scoring.score(groups, step=at.position, total=at.length)
+        return self._scoring.batch(sizes, step=at.position, total=at.length)
 
     def _probe(self, groups: Sequence[Group]) -> None:
         """Do sampler and policy have the same weights? Silent disagreement trains on the wrong gradient."""

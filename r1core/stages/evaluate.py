@@ -54,19 +54,23 @@ class _Asked:
         if not problems:
             return []
         wanted, start = self.spec.sets[name], part * self.spec.chunk
-        groups = sample_groups(
-            self.sampler,
-            self.policy,
-            problems,
-            samples=wanted.samples,
-            max_new_tokens=self.job.stage.stage.sampling.max_new_tokens.at(0, 1),
-            temperature=wanted.temperature,
-            top_p=wanted.top_p,
-            key=lambda index, sample: self.job.key("evaluate", name, start + index, sample),
-        )
+        with self.scoring.batch([wanted.samples] * len(problems)) as batch:
+            groups = batch.finish(
+                sample_groups(
+                    self.sampler,
+                    self.policy,
+                    problems,
+                    samples=wanted.samples,
+                    max_new_tokens=self.job.stage.stage.sampling.max_new_tokens.at(0, 1),
+                    temperature=wanted.temperature,
+                    top_p=wanted.top_p,
+                    key=lambda index, sample: self.job.key("evaluate", name, start + index, sample),
+                    arrived=batch.add,
+                )
+            )
         return [
             rollout_row(rollout, score, Verdict(keep=True))
-            for group in self.scoring.score(groups)
+            for group in groups
             for rollout, score in zip(group.rollouts, group.scores, strict=True)
         ]
 

@@ -16,10 +16,11 @@ from r1core.components import DataFilter
 from r1core.errors import RecipeError, RefusedError
 from r1core.events import StepDone
 from r1core.scoring import ScoringService
-from r1core.stages.asking import answers_of
+from r1core.stages.asking import Answers, answers_of
 from r1core.stages.base import Job, shown
 from r1core.stages.estimates import mean
 from r1core.stages.problems import first_of
+from r1core.stages.sampling import unheard
 from r1core.stages.units import Units
 from r1core.store import MetricsWriter, rollout_row
 from r1core.store.metrics import METRICS
@@ -44,9 +45,7 @@ def run(job: Job) -> dict[str, float]:
         answered = answers_of(job)
         filters = [job.build(use, "filter") for use in job.stage.stage.filters]
         for unit in units.left():
-            groups = answered(chunks[unit], unit)
-            if job.stage.stage.rewards:
-                groups = scoring.score(groups)
+            groups = _scored(job, scoring, answered, chunks[unit], unit)
             verdicts = [mark(group, filters) for group in groups]
             counts.update(fate(verdict) for marked in verdicts for verdict in marked)
             event = _event(job.stage.id, unit + 1, len(chunks), groups, counts, scoring)
@@ -54,6 +53,17 @@ def run(job: Job) -> dict[str, float]:
             units.finish(_rows(groups, verdicts), job.folder / "data", part=unit, told=told)
             job.step(event, writer)
     return {**job.last_metrics, **_concluded(job, counts)}
+
+
+def _scored(job: Job, scoring: ScoringService, answered: Answers, chunk: Sequence[Problem], unit: int) -> list[Group]:
+    """The answers to one chunk, scored while they are sampled where there are rewards."""
+    spec = job.stage.stage.sample
+    assert spec is not None, "the plan checks what a sample stage needs"
+    if not job.stage.stage.rewards:
+        return answered(chunk, unit, unheard)
+    samples = spec.samples if spec.answers == "model" else 1
+    with scoring.batch([samples] * len(chunk)) as batch:
+        return batch.finish(answered(chunk, unit, batch.add))
 
 
 def _taken_over(job: Job, units: Units, writer: MetricsWriter) -> Counter[str]:

@@ -12,26 +12,33 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from r1core.cases import Ask, Asked, Case, Judged, asking, read_cases, spec_of
+from r1core.cases import TOLERANCE, Ask, Asked, Case, Judged, asking, read_cases, refused_cases, spec_of
 from r1core.components import Reward
 from r1core.errors import R1Error
 from r1core.scoring import RewardSpec
-from r1core.scoring_worker import Outcome, outcome_of, seen
-from r1core.testing.probes import Probe, Sort, opened, probes
+from r1core.scoring.golds import FAILED
+from r1core.scoring.wire import Outcome, outcome_of, seen
+from r1core.stress.probes import Probe, Sort, opened, probes
 from r1core.testing.suite import ComponentSuite, fail
-from r1core.types import Problem, Response, Score
+from r1core.types import Problem, Response, Score, Sentinel
 
 STOPPED = ("verifier_timeout", "verifier_crash")
 RAISED = "verifier_error"
 NO_SCORE = "bad_score"
 THREAD_TIMEOUT_S = 60.0
+ODD_GOLDS: tuple[Any, ...] = (
+    *(None, "", " ", [], {}, [[]], [None], {"a": None}, True, False, 0, -0.0, 1e308, 10**400, -(10**400)),
+    *("NaN", "nan", "inf", "-Infinity", "1e999999999", "\x00", "\ud800", "ሴ" * 10_000, "(" * 5_000, "\\frac{1}{0}"),
+)
+"""What stands where a gold belongs in somebody's data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +82,43 @@ class RewardSuite(ComponentSuite):
             more = f"; {len(wrong) - 1} more: r1 verify shows them" if len(wrong) > 1 else ""
             first = wrong[0]
             fail(f"{_row(first.case)}: expected {first.case.expect:g}, got {_said(first.score)}{more}")
+
+    def test_it_refuses_no_gold_of_its_cases(self) -> None:
+        """What `refuses` refuses never reaches training, so a case of it proves nothing."""
+        cases = {case.line: case for case in self._cases()}
+        for line, reason in self._refusals(list(cases.values())).items():
+            fail(f"{_row(cases[line])}: refuses says {reason!r}; mend the case's gold, or read such golds")
+
+    def test_no_gold_makes_refuses_raise(self) -> None:
+        """Data sets hold anything: `refuses` says why a gold is of no use, within the deadline."""
+        case = self._cases()[0]
+        odd = {line: replace(case.problem, reference=gold) for line, gold in enumerate(ODD_GOLDS)}
+        for line, reason in self._refusals([replace(case, line=n, problem=p) for n, p in odd.items()]).items():
+            if reason.startswith(FAILED):
+                raised = reason.removeprefix(FAILED)
+                fail(
+                    f"gold {repr(ODD_GOLDS[line])[:100]}: refuses raised {raised}; return the reason, or an empty text"
+                )
+
+    # --- what is known of it ---------------------------------------------------------------------------
+
+    def test_its_sentinels_are_worth_what_it_says(self) -> None:
+        """Workers are asked them over and over: one that is mistaken stops every run."""
+        sentinels = self._sentinels()
+        if not sentinels:
+            return
+        with asking(self.loaded, self._options) as ask:
+            for sentinel in sentinels:
+                score, _ = ask(sentinel.problem, sentinel.response)
+                told = f"sentinel {_short(sentinel.response.text)}, gold {repr(sentinel.problem.reference)[:100]}"
+                if not (score.known and math.isclose(score.value, sentinel.value, rel_tol=0, abs_tol=TOLERANCE)):
+                    fail(f"{told}: declared {sentinel.value:g}, got {_said(score)}")
+
+    def test_its_sentinels_tell_a_broken_grader(self) -> None:
+        """A right one and a wrong one: a grader that says the same of every answer fails one of them."""
+        values = {sentinel.value for sentinel in self._sentinels()}
+        if len(values) == 1:
+            fail(f"all of its sentinels are worth {values.pop():g}: add one that is worth something else")
 
     # --- every score -----------------------------------------------------------------------------------
 
@@ -184,6 +228,19 @@ class RewardSuite(ComponentSuite):
     @functools.cached_property
     def _spec(self) -> RewardSpec:
         return spec_of(self.loaded, self._options)
+
+    def _sentinels(self) -> Sequence[Sentinel]:
+        try:
+            return list(self._reward.sentinels())
+        except Exception as error:
+            fail(f"sentinels raised {type(error).__name__}: {error}")
+
+    def _refusals(self, cases: Sequence[Case]) -> dict[int, str]:
+        """Line -> why it is refused, asked in a worker."""
+        try:
+            return refused_cases(self._spec, cases)
+        except R1Error as error:
+            fail(str(error))
 
     def _cases(self) -> list[Case]:
         if not self.cases:

@@ -26,7 +26,7 @@ from r1core.cases import TOLERANCE, asking
 from r1core.components import ProblemSource
 from r1core.errors import R1Error
 from r1core.plugins import Loaded, PluginHost
-from r1core.testing.probes import tagged
+from r1core.stress.probes import tagged
 from r1core.testing.suite import ComponentSuite, fail
 from r1core.types import Problem, Response
 
@@ -34,7 +34,7 @@ ROLES = ("system", "user", "assistant")
 SEEDS = (0, 1)
 OTHER_PROCESS = """
 import json, sys
-from r1core.scoring_worker import load_class
+from r1core.scoring.worker import load_class
 from r1core.testing.sources import digests
 target, options, seed, count = json.loads(sys.argv[1])
 cls = load_class(target)

@@ -28,7 +28,7 @@ from r1core.plugins import Loaded, PluginHost
 
 BUILD = """
 import json, sys
-from r1core.scoring_worker import load_class
+from r1core.scoring.worker import load_class
 target, options, heavy = json.loads(sys.argv[1])
 cls = load_class(target)
 print(json.dumps(sorted(set(heavy) & set(sys.modules))))

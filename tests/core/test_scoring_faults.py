@@ -205,16 +205,51 @@ with ScoringService([spec("Process"), spec("Fault", options={{"log": sys.argv[1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("answer", ["yes", "sleep"])
-def test_workers_die_with_their_parent_idle_or_not(tmp_path, answer):
+@pytest.mark.parametrize("answer", ["yes", "sleep", "sleep_with_child"])
+def test_all_that_scoring_started_dies_with_the_parent_idle_or_not(tmp_path, answer):
     command = [sys.executable, "-c", PARENT, str(tmp_path / "log"), answer]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         pid = int(parent.stdout.readline())
-        if answer == "sleep":
-            assert wait_until(lambda: (tmp_path / "log").exists())
-        assert alive(pid)
+        started = {pid, server_of(pid), *workers_of(server_of(pid))}
+        if answer != "yes":
+            assert wait_until(lambda: (tmp_path / "log").exists() and len(fired(tmp_path)) > ("child" in answer))
+            started |= {int(line) for line in fired(tmp_path) if line.isdigit()}
+        assert len(started) >= 3 + ("child" in answer)
+        assert all(alive(one) for one in started)
         parent.kill()
-    assert wait_until(lambda: not alive(pid))
+    assert wait_until(lambda: not any(alive(one) for one in started))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_spare_worker_is_at_hand_for_a_second_attempt_and_then_another_waits(tmp_path):
+    with ScoringService([fault(tmp_path, options={"once": True}), spec("Process")]) as service:
+        first = worker_pid(service)
+        server = server_of(first)
+        assert wait_until(lambda: len(workers_of(server)) == 2)
+        (spare,) = set(workers_of(server)) - {first}
+        (retried,) = service.score([group(["exit"])])[0].scores
+        assert wait_until(lambda: len([pid for pid in workers_of(server) if alive(pid)]) == 2)
+    assert fired(tmp_path) == ["exit"]
+    assert (retried.reason, retried.parts["process"]) == ("second attempt", spare)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_server_of_the_workers_is_replaced_when_it_is_killed():
+    with ScoringService([spec("Process")]) as service:
+        before = worker_pid(service)
+        os.kill(server_of(before), signal.SIGKILL)
+        assert wait_until(lambda: not alive(before)), "a worker ends with its server"
+        after = worker_pid(service)
+        assert server_of(after) != server_of(os.getpid())
+        assert after != before
+
+
+def server_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def workers_of(server):
+    return [int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split()]
 
 
 def test_an_interrupted_call_leaves_no_answer_to_the_next(tmp_path):

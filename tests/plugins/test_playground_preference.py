@@ -15,7 +15,7 @@ from r1_plugins.playground.preference import PlaygroundHelpful, PlaygroundSafe
 from r1_plugins.playground.questions import phrases, questions
 from r1_plugins.playground.sources import Playground
 from r1_plugins.playground.topics import Topic
-from r1core.scoring_worker import judge
+from r1core.scoring.wire import Outcome, outcome_of, seen
 from r1core.types import Finish, Problem, Response, Score
 
 SAFE = PlaygroundSafe(PlaygroundSafe.Config())
@@ -29,8 +29,12 @@ def about(intent: str, language: str = "en") -> Problem:
 
 def helpful(answer: str, intent: str = "sky", language: str = "en", finish: Finish = "stop") -> tuple[float, str]:
     response = Response.parse(f"<think></think><answer> {answer}</answer>", finish=finish)
-    outcome = judge(HELPFUL, HELPFUL.sees, about(intent, language), response)
+    outcome = judged(about(intent, language), response)
     return outcome.value, outcome.reason
+
+
+def judged(problem: Problem, response: Response) -> Outcome:
+    return outcome_of(HELPFUL.score(problem, seen(response, HELPFUL.sees)))
 
 
 def safe(text: str, prefilled: str = "") -> Score:
@@ -75,9 +79,9 @@ def test_an_answer_that_was_cut_off_does_not_help() -> None:
 
 def test_help_is_in_the_answer_and_not_in_the_thinking() -> None:
     only_thought = Response.parse("<think> the sky is blue . ask me more</think>")
-    assert judge(HELPFUL, HELPFUL.sees, about("sky"), only_thought).reason == "no_answer"
+    assert judged(about("sky"), only_thought).reason == "no_answer"
     unclosed = Response.parse("the sky is blue . ask me more")
-    assert judge(HELPFUL, HELPFUL.sees, about("sky"), unclosed).reason == "no_answer"
+    assert judged(about("sky"), unclosed).reason == "no_answer"
 
 
 @pytest.mark.parametrize(

@@ -121,5 +121,5 @@ def _kind(first: dict[str, Any]) -> str:
     command = " ".join(first["argv"])
     if "multiprocessing.forkserver" in command:
         return "stage" if first["event"] == "fork" else "server"
-    kinds = {"r1core.cli": "parent", "r1core.scoring_worker": "worker", "resource_tracker": "tracker"}
+    kinds = {"r1core.cli": "parent", "r1core.scoring.server": "worker", "resource_tracker": "tracker"}
     return next((kind for mark, kind in kinds.items() if mark in command), command)

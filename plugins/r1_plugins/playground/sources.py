@@ -99,6 +99,11 @@ class Playground(ProblemSource):
         }
         return {**fixed, "operands": frozenset(), "intent": frozenset()}
 
+    @property
+    def endless(self) -> bool:
+        """Unless limited."""
+        return self.config.limit is None
+
     def problems(self, *, seed: int) -> Iterator[Problem]:
         """The problems, endless unless limited."""
         place = f"playground/{self.config.split}/{seed}/{self.config.seed}"

@@ -1,6 +1,6 @@
 """The first file that runs in another interpreter (`python:`): it lends that one our r1core, and nothing else of ours.
 
-    <environment>/bin/python -P scoring_boot.py {"r1core": "<folder>"} r1core.scoring_worker
+    <environment>/bin/python -P boot.py {"r1core": "<folder>"} r1core.scoring.server
 
 The r1core at work there is ours, whatever is installed there: parent and worker speak one protocol,
 and the version in the fingerprint is the one that judged, with no second version to keep in step. A

@@ -1,8 +1,8 @@
 """`python:`, a reward in its own interpreter, for dependencies that are heavy or clash with ours.
 
 Nothing about scoring changes there: the same worker, deadlines and outcomes; only how it is started
-does. It gets our r1core (scoring_boot.py says why), the environment's packages, and no code but that
-which the plan's fingerprint speaks of (scoring_source.py).
+does. It gets our r1core (boot.py says why), the environment's packages, and no code but that
+which the plan's fingerprint speaks of (source.py).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from r1core import scoring_boot
 from r1core.hookspecs import PROJECT
 from r1core.plugins import Loaded
 from r1core.recipe.elsewhere import Elsewhere
-from r1core.scoring_pool import START_TIMEOUT_S
-from r1core.scoring_process import Launch, safe_environment
-from r1core.scoring_source import Source
+from r1core.scoring import boot
+from r1core.scoring.pool import START_TIMEOUT_S
+from r1core.scoring.process import Launch, safe_environment
+from r1core.scoring.source import Source
 
-WORKER = "r1core.scoring_worker"
-LOOK = "r1core.scoring_look"
+WORKER = "r1core.scoring.server"
+LOOK = "r1core.scoring.look"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def launch(interpreters: Sequence[Interpreter], module: str = WORKER) -> Launch:
     kept = safe_environment()
     path = os.pathsep.join(filter(None, [str(python.parent), kept.get("PATH", os.defpath)]))
     own = {"PATH": path, "VIRTUAL_ENV": str(python.parent.parent), "PYTHONNOUSERSITE": "1"}
-    command = (str(python), "-P", scoring_boot.__file__, json.dumps(lent), module)
+    command = (str(python), "-P", boot.__file__, json.dumps(lent), module)
     return Launch(command=command, environment={**kept, **own}, interpreter=str(python))
 
 

@@ -1,15 +1,17 @@
 """What only the interpreter of a reward can tell, asked before a run: whether its code is the plan's and has what it
-needs. Runs there (scoring_boot.py): JSON on stdin, a JSON list of sentences on stdout."""
+needs. Runs there (boot.py): JSON on stdin, a JSON list of sentences on stdout."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
+import os
 from collections.abc import Iterator
 
 from r1core.orphans import die_with
-from r1core.scoring_source import Source, changed
-from r1core.scoring_worker import load_class, take_streams
+from r1core.scoring.source import Source, changed
+from r1core.scoring.worker import load_class
 
 
 def _findings(target: str, source: Source) -> Iterator[str]:
@@ -32,9 +34,20 @@ def _is_there(module: str) -> bool:
         return False
 
 
+def _take_streams() -> tuple[io.BufferedReader, io.FileIO]:
+    """stdin and stdout for the question and the reply alone: from here on both are something else to everyone."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return requests, replies
+
+
 def main() -> None:
     """Answer once."""
-    requests, replies = take_streams()
+    requests, replies = _take_streams()
     asked = json.loads(requests.readline())
     die_with(asked["parent"])
     found = [
