@@ -73,3 +73,25 @@ def test_a_broken_plugin_and_one_that_cannot_run_here_are_findings(install: Call
     assert "reward chem/lacking: smiles is missing: pip install smiles" in done.stdout
     assert "reward chem/rude: its check() fails: OSError: no" in done.stdout
     assert "plugin torn (chem 1.2) FAILED" in done.stdout
+
+
+def test_what_a_component_reports_of_this_machine_is_told(install: Callable[..., Path], r1: Any) -> None:
+    code = (
+        "from r1core.components import Reward\nfrom r1core.hookspecs import hookimpl\n"
+        "class Telling(Reward):\n    name = 'telling'\n    def score(self, problem, response): ...\n"
+        "    @classmethod\n    def report(cls): return ['way one: works', 'way two: no, pip install two']\n"
+        "class Torn(Telling):\n    name = 'torn'\n    @classmethod\n    def report(cls): raise OSError('no')\n"
+        "@hookimpl\ndef r1_rewards(): return [Telling, Torn]\n"
+    )
+    done = r1("doctor", path=install("chem", code, {"chem": "chem"}))
+    assert done.returncode == 0, done.stderr
+    assert "reward chem/telling\n  way one: works\n  way two: no, pip install two\n" in done.stdout
+    assert "reward chem/torn\n  its report() fails: OSError: no\n" in done.stdout
+
+
+def test_it_says_which_levels_of_isolation_work_here(r1: Any) -> None:
+    done = r1("doctor")
+    assert "\nreward code\n  level process: works" in done.stdout
+    for level in ("namespace", "bubblewrap"):
+        (said,) = (line for line in done.stdout.splitlines() if line.startswith(f"  level {level}:"))
+        assert ": works" in said or ("does not work here: " in said and "to mend it: " in said), said
