@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1_plugins.rules import Accuracy, Format, Language, r1_rewards
+from r1_plugins.rules import Accuracy, Exact, Format, Language, r1_rewards
 from r1core.types import Finish, Problem, Response, Score
 
 GOOD = "<think> first 3 + 5 is 8 .</think><answer> 8</answer>"
@@ -20,7 +20,7 @@ def accuracy(text: str, reference: Any = "8", *, finish: Finish = "stop", requir
     return rule.score(Problem(id="p", reference=reference), Response.parse(text, finish=finish))
 
 
-def format_of(text: str, *, min_thinking_chars: int = 0) -> Score:
+def format_of(text: str, *, min_thinking_chars: int = 1) -> Score:
     rule = Format(Format.Config(min_thinking_chars=min_thinking_chars))
     return rule.score(Problem(id="p"), Response.parse(text))
 
@@ -31,7 +31,8 @@ def language_of(thinking: str, language: str = "en") -> Score:
 
 
 def test_the_module_registers_its_rules() -> None:
-    assert [rule.name for rule in r1_rewards()] == ["accuracy", "format", "language", "overlong"]
+    answers = ["accuracy", "exact", "choice", "numeric", "graded_answers", "json_schema", "sensor"]
+    assert [rule.name for rule in r1_rewards()] == [*answers, "format", "language", "length", "overlong", "repetition"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_accuracy_does_not_see_white_space(words: list[str], spaces: str) -> Non
     ("text", "reason"),
     [
         (GOOD, ""),
-        ("<think></think><answer> 8</answer>", ""),
+        ("<think></think><answer> 8</answer>", "short_thinking"),
         ("first <think> x</think><answer> 8</answer>", "think_block"),
         ("<think> x<answer> 8</answer>", "think_block"),
         ("<think> x</think></think><answer> 8</answer>", "think_block"),
@@ -109,6 +110,69 @@ def test_format_names_the_first_thing_that_is_missing(text: str, reason: str) ->
 def test_format_can_ask_for_some_thinking() -> None:
     assert format_of("<think> abc </think><answer> 8</answer>", min_thinking_chars=3).value == 1.0
     assert format_of("<think> ab </think><answer> 8</answer>", min_thinking_chars=3).reason == "short_thinking"
+
+
+def test_small_talk_needs_no_thinking_where_the_recipe_says_so() -> None:
+    for thinking in ("", "\u200b", "<answer>8</answer>"):
+        text = f"<think>{thinking}</think><answer>8</answer>"
+        assert (format_of(text).reason, format_of(text, min_thinking_chars=0).value) == ("short_thinking", 1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think></think><answer>8</answer>",
+        "<think> \n\t</think><answer>8</answer>",
+        "<think>a<think>b</think></think><answer>8</answer>",
+        "<think>a<think>b</think><answer>8</answer>",
+        "<think>a</think></think><answer>8</answer>",
+        "<think>a</think>b</think><answer>8</answer>",
+        "<think>a <answer>8</answer></think>",
+        "<think><answer>8</answer></think><answer>8</answer>",
+        "<think><answer>8</think><answer>8</answer>",
+        "<answer>8</answer><think>a</think>",
+        "<think>a</think><answer>8</answer><think>b</think>",
+        "<think>a</think><answer>8</answer><think>b",
+        "<think>a</think><answer><think>b</answer>",
+        "```\n<think>a</think><answer>8</answer>\n```",
+        "```\n<think>a</think>\n```\n<answer>8</answer>",
+        "<think>a\n```\n</think><answer>8</answer>\n```",
+        "<think>a\n```xml\n</think><answer>8</answer>",
+        "<think>a\n~~~\n</think><answer>8</answer>",
+        "<think>a</think>\n```\n<answer>8</answer>\n```",
+        *(
+            f"<think>{c}</think><answer>8</answer>"
+            for c in "\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e\u3164\uffa0\u2800\u115f\u00a0"
+        ),
+        *(
+            f"<think>a</think><answer>{c}</answer>"
+            for c in "\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e\u3164\uffa0\u2800\u115f\u00a0"
+        ),
+        "<think>\u202e\u2066\x00\x7f\x1b</think><answer>8</answer>",
+        "<think>\u0301\ufe0f\U000e0041\ud800\ue000</think><answer>8</answer>",
+        "\u200b<think>a</think><answer>8</answer>",
+        "<think>a</think>\u200b<answer>8</answer>",
+        "<think>a</think><answer>8</answer>\u200b",
+        "<think >a</think><answer>8</answer>",
+        "\uff1cthink\uff1ea\uff1c/think\uff1e<answer>8</answer>",
+    ],
+    ids=ascii,
+)
+def test_no_hack_of_the_form_is_paid(text: str) -> None:
+    assert format_of(text).value == 0.0
+    assert format_of(text.removeprefix("<think>")).value == 0.0
+    if text.startswith("<think>"):
+        opened = Response.parse(text.removeprefix("<think>"), prefilled="<think>")
+        assert Format(Format.Config()).score(Problem(id="p"), opened).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "thinking", ["x", ".", "算", "é", "I put it in <answer> tags", "a\n```\nb\n```\nc", "`</answer>` closes it"]
+)
+def test_form_is_paid_with_any_thinking_that_can_be_seen(thinking: str) -> None:
+    assert format_of(f"<think>{thinking}</think><answer>8</answer>").value == 1.0
+    opened = Response.parse(f"{thinking}</think><answer>8</answer>", prefilled="<think>")
+    assert Format(Format.Config()).score(Problem(id="p"), opened).value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -161,3 +225,37 @@ def test_an_empty_reference_is_none_at_all() -> None:
     problem = Problem(id="n", reference=" ")
     found = Accuracy(Accuracy.Config()).score(problem, Response.parse("<think>x</think><answer>x</answer>"))
     assert (found.status, found.reason) == ("infrastructure", "no_reference")
+
+
+def exact(answer: str, reference: Any = "Oslo", **options: Any) -> float:
+    rule = Exact(Exact.Config(**options))
+    return rule.score(
+        Problem(id="p", reference=reference), Response.parse(f"<think>x</think><answer>{answer}</answer>")
+    ).value
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "options"),
+    [
+        ("oslo", "OSLO", {"case": False}),
+        ("STRASSE", "straße", {"case": False}),
+        ("x+1", "x + 1", {"spaces": "none"}),
+        ("cafe\u0301", "café", {"unicode": "nfc"}),
+        ("\uff18", "8", {"unicode": "nfkc"}),
+        ("\uff2fSLO", " oslo ", {"unicode": "nfkc", "case": False}),
+    ],
+)
+def test_an_option_of_exact_lets_pass_what_it_says(answer: str, reference: str, options: dict[str, Any]) -> None:
+    assert exact(answer, reference, **options) == 1.0
+    assert exact(answer, reference) == 0.0
+
+
+def test_kept_spaces_count() -> None:
+    assert (exact("a  b", "a b"), exact("a  b", "a b", spaces="kept"), exact("a b", "a b", spaces="kept")) == (1, 0, 1)
+
+
+def test_accuracy_is_exact_by_another_name() -> None:
+    assert issubclass(Accuracy, Exact)
+    assert Accuracy.Config() == Exact.Config()
+    assert "there is no answer in it" in Accuracy(Accuracy.Config()).refuses(Problem(id="p"))
+    assert Accuracy(Accuracy.Config()).refuses(Problem(id="p", reference="8")) == ""

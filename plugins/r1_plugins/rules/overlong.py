@@ -10,12 +10,14 @@ Add it to what the answer is worth: `rewards: [accuracy, {use: overlong, longest
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from r1core.components import Reward
-from r1core.types import Problem, Response, Score
+from r1core.types import Problem, Response, Score, Sentinel
 
 
 class Overlong(Reward):
@@ -45,3 +47,11 @@ class Overlong(Reward):
         over = response.tokens - (self.config.longest - self.config.margin)
         penalty = min(max(over / self.config.margin, 0.0), 1.0)
         return Score(value=0.0 - penalty, reason="overlong" if penalty else "")
+
+    def sentinels(self) -> Sequence[Sentinel]:
+        """An answer that leaves room, and one at the limit."""
+        problem, response = Problem(id="sentinel"), Response.parse("<think>so</think><answer>8</answer>")
+        return [
+            Sentinel(problem=problem, response=replace(response, tokens=tokens), value=value)
+            for tokens, value in ((0, 0.0), (self.config.longest, -1.0))
+        ]
