@@ -1,0 +1,90 @@
+r"""Where the final answer stands: in a \boxed{}, or in <answer> tags. Only the text after the last `</think>` counts.
+
+A box that never closes, a tag that stands beside other text, a box within a box with something else in it are no place
+to look for an answer in.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+from r1_plugins.math.token import UnreadableError
+from r1_plugins.math.tokens import LONGEST
+from r1core.types import Response
+
+Where: TypeAlias = Literal["boxed", "tags", "either"]
+MOST = 20
+"""Boxes; whoever writes more is guessing."""
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
+_LEAD = re.compile(r"(?:the )?(?:final )?answer(?: is)?:? ", re.IGNORECASE)
+
+
+def final_answers(response: Response, where: Where) -> list[str]:
+    """The different final answers, in order. Raises UnreadableError with "format" or "no_answer"."""
+    text = response.answer
+    if response.thinking is None or text is None:
+        raise UnreadableError("format")
+    if not text:
+        raise UnreadableError("no_answer")
+    if not response.tagged and (where == "tags" or "<answer>" in text or "</answer>" in text):
+        raise UnreadableError("format")
+    found = boxes(text) if where != "tags" or "\\boxed" in text else []
+    if found:
+        return list(dict.fromkeys(found))
+    if where == "boxed" or not response.tagged:
+        raise UnreadableError("no_answer")
+    return [bare(text)]
+
+
+def boxes(text: str) -> list[str]:
+    """What stands in each box, outermost ones. Raises UnreadableError where one is broken."""
+    found: list[str] = []
+    place = 0
+    while (match := _BOX.search(text, place)) is not None:
+        start = match.end()
+        while start < len(text) and text[start] in " \t\n":
+            start += 1
+        if start >= len(text) or text[start] != "{":
+            raise UnreadableError("format")
+        end = _closing(text, start)
+        found.append(_unwrapped(text[start + 1 : end].strip()))
+        place = end + 1
+        if len(found) > MOST:
+            raise UnreadableError("several_answers")
+    return found
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the brace that opens at `start` closes."""
+    depth = 0
+    place = start
+    while place < len(text):
+        sign = text[place]
+        if sign == "\\":
+            place += 2
+            continue
+        depth += (sign == "{") - (sign == "}")
+        if depth == 0:
+            return place
+        if place - start > 2 * LONGEST:
+            break
+        place += 1
+    raise UnreadableError("format")
+
+
+def _unwrapped(content: str) -> str:
+    """A box that holds nothing but a box is that box."""
+    inner = boxes(content) if content.startswith("\\boxed") or content.startswith("\\fbox") else []
+    if len(inner) == 1 and content.endswith("}") and _closing(content, content.index("{")) == len(content) - 1:
+        return inner[0]
+    return content
+
+
+def bare(text: str) -> str:
+    """Without "The answer is", bold marks and a heading."""
+    text = text[: 4 * LONGEST].strip()
+    while text.startswith("**") and text.endswith("**") and len(text) > 4:
+        text = text[2:-2].strip()
+    match = _LEAD.match(text)
+    return text[match.end() :].strip() if match is not None else text
