@@ -22,7 +22,7 @@ import click
 from packaging.requirements import Requirement
 
 from r1core.errors import SetupError
-from r1core.plugins import PluginHost
+from r1core.plugins import Loaded, PluginHost
 from r1core.untrusted import untrusted
 
 BASE_EXTRA = "train"
@@ -161,7 +161,7 @@ def _install(extra: str) -> str:
 
 
 def _plugins() -> Iterator[str]:
-    """Plugins that do not work, and components that say they cannot run here."""
+    """Plugins that do not work, components that say they cannot run here, and what others tell of this machine."""
     host = PluginHost.discover()
     for row in host.report():
         if row.status not in ("ok", "disabled"):
@@ -169,3 +169,15 @@ def _plugins() -> Iterator[str]:
     for loaded in host.components():
         for finding in loaded.lacks():
             yield f"\n{loaded.kind} {loaded.name}: {finding}"
+        told = _report(loaded)
+        if told:
+            yield f"\n{loaded.kind} {loaded.name}"
+            yield from (f"  {each}" for each in told)
+
+
+def _report(loaded: Loaded) -> list[str]:
+    """What the component has to say of this machine; a report that fails itself is a finding, too."""
+    try:
+        return list(loaded.cls.report())
+    except Exception as error:
+        return [f"its report() fails: {type(error).__name__}: {error}"]
