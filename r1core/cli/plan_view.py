@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1core.choices import Use
+from pydantic import BaseModel
+
+from r1core.choices import Use, key_names
 from r1core.cli.arithmetic import Load, load_of, numbers_of
 from r1core.components import Reward
+from r1core.endpoints import Endpoint
 from r1core.plugins import Loaded
 from r1core.recipe.loader import load_yaml
 from r1core.recipe.plan import Plan, StagePlan
@@ -108,9 +111,13 @@ def _reach(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
     """What a stranger's recipe would contact, read and execute."""
     used = {c.name: c for stage in stages for c in stage.components}
     imports = [s.stage.import_ for s in stages if s.stage.import_ and not Path(s.stage.import_).exists()]
-    remote = [c.name for c in used.values() if issubclass(c.cls, Reward) and c.cls.remote]
+    servers = [server for stage in stages for server in _servers(plan, stage)]
+    told = {name for name, _ in servers}
+    remote = [c.name for c in used.values() if issubclass(c.cls, Reward) and c.cls.remote and c.name not in told]
     hosts = [*(f"{HUB} ({name})" for name in imports), *(f"the host of reward {name}" for name in remote)]
-    keys = sorted({name for stage in stages for name in _keys(stage.plain)})
+    hosts += dict.fromkeys(f"{endpoint.origin} ({name})" for name, endpoint in servers)
+    sent = {f"{e.key.env} (sent to {e.host})": e.key.env for _, e in servers if e.key is not None}
+    keys = sorted({*sent, *({name for stage in stages for name in key_names(stage.plain)} - set(sent.values()))})
     local = [c.file for c in used.values() if c.local]
     local += dict.fromkeys(str(each.environment.interpreter) for stage in stages for each in stage.elsewhere)
     observers = [use.use for use in plan.recipe.observers]
@@ -119,13 +126,26 @@ def _reach(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
         yield f"{label}: {', '.join(found) or 'none'}"
 
 
-def _keys(value: Any) -> Iterator[str]:
-    """The environment variables that `{env: NAME}` reads."""
-    if isinstance(value, dict) and list(value) == ["env"]:
-        yield str(value["env"])
-    elif isinstance(value, dict | list):
+def _servers(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, Endpoint]]:
+    """(component, server) for every server that the options of the stage's components name."""
+    body = stage.stage
+    uses = [("reward", use) for use in body.rewards] + [("filter", use) for use in body.filters]
+    uses += [("source", use) for use in (*body.asked(), *body.data) if isinstance(use, Use)]
+    engines = {"policy": body.policy, "sampler": body.sampler, "trainer": body.train}
+    for kind, use in [*uses, *((kind, use) for kind, use in engines.items() if use is not None)]:
+        config = plan.host.find(kind, use.use).Config.model_validate(use.options)
+        yield from ((use.use, endpoint) for endpoint in _endpoints(config))
+
+
+def _endpoints(value: Any) -> Iterator[Endpoint]:
+    """The servers within an option's value."""
+    if isinstance(value, Endpoint):
+        yield value
+    elif isinstance(value, BaseModel):
+        yield from (found for name in type(value).model_fields for found in _endpoints(getattr(value, name)))
+    elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _keys(item)
+            yield from _endpoints(item)
 
 
 def _disk(stages: Sequence[StagePlan], loads: Mapping[str, Load], folder: Path) -> str:

@@ -20,7 +20,8 @@ from r1core.recipe.plan import make_plan
 from r1core.recipe.resolve import resolve
 from r1core.recipe.shipped import shipped_folder
 
-OWN_DATA = "your_data.yaml"
+WHOLE = ("your_data.yaml", "judge.yaml")
+"""Recipes that bind everything themselves, and name no profile."""
 PROFILES = ("none", "tiny", "smoke", "gpu")
 """Without a profile, slots bound by hand, nothing lies over what the recipe says."""
 BINDINGS = {"models": "org/model", "problems": "playground", "rewards": "accuracy"}
@@ -42,10 +43,10 @@ def text_of(file: str) -> str:
 
 def pairs(file: str) -> list[tuple[str, str | None]]:
     """The (recipe, profile) pairs in which the file is read, those that show most first."""
-    if file == OWN_DATA:
+    if file in WHOLE:
         return [(file, None), (file, "tiny")]
     if file.startswith("profiles/"):
-        recipes = [name for name in files() if not name.startswith("profiles/") and name != OWN_DATA]
+        recipes = [name for name in files() if not name.startswith("profiles/") and name not in WHOLE]
         recipes.sort(key=lambda name: (name != "deepseek_r1.yaml", name))
         return [(recipe, Path(file).stem) for recipe in recipes]
     return [(file, profile) for profile in PROFILES]

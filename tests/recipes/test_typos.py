@@ -22,7 +22,9 @@ from r1core.recipe.shipped import shipped_folder
 ENOUGH = 0.95
 ANOTHER_STEP = "a step misspelled is another step, a share another share"
 ROWS = "only the rows of a file say what fields they have, and with which values; a plan does not read them"
+AT_ITS_ENDPOINT = "which models there are is known where they are asked, not in a plan"
 UNSEEN = {
+    ("judge.yaml", "stages.judged.rewards.1.model"): AT_ITS_ENDPOINT,
     ("deepseek_r1.yaml", "stages.r1.problems.75%"): ANOTHER_STEP,
     ("profiles/paper.yaml", "stages.r1.problems.1300"): ANOTHER_STEP,
     ("profiles/paper.yaml", "stages.r1_zero.sampling.max_new_tokens.8200"): ANOTHER_STEP,

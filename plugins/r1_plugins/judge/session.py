@@ -1,0 +1,188 @@
+"""Asks a judge many questions at once, and settles each in one of three ways: a verdict, a failure that the answer
+caused, an infrastructure failure.
+
+A reply that cannot be read is asked for once more. Where the second cannot be read either, or a call fails to the end,
+the judge has to tell a right answer from a wrong one. When it can, and the question fails again, the answer is to
+blame: else breaking the judge would take an answer out of its group, and pay. When it cannot, nothing is said of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from r1_plugins.judge.breaker import TICK_S, Breaker, CircuitOpen
+from r1_plugins.judge.budget import Budget
+from r1_plugins.judge.config import JudgeConfig
+from r1_plugins.judge.questions import Question, key_of
+from r1_plugins.judge.record import Blame, Record
+from r1_plugins.judge.replies import Reply, read
+from r1core.endpoints import BadReply, Client, EndpointError, GaveUp
+from r1core.errors import Interrupted
+from r1core.types import Status
+
+PATH = "/chat/completions"
+LONG_S = 1.0
+"""A longer wait that the server asked for does not outlast a request to stop."""
+SILENCE = "judge_failed: no answer"
+MOST_OUTAGES = 3
+"""Outages that one question is asked again after; who was under way in all of them may have caused them."""
+
+
+class Said(NamedTuple):
+    """What came of a question; `value` is NaN where there is no verdict."""
+
+    value: float
+    status: Status
+    reason: str = ""
+
+
+class Abandoned(Exception):
+    """A call that is not made because another one ended the session."""
+
+
+class Session:
+    """One event loop's worth of questions."""
+
+    def __init__(
+        self,
+        config: JudgeConfig,
+        record: Record,
+        healthy: tuple[Question, Question],
+        *,
+        note: Callable[[str], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.costs: dict[str, list[float]] = {}
+        """Question -> USD of each reply that its outcome took, those from the record included."""
+        self._config = config
+        self._record = record
+        self._healthy = healthy
+        self._stopping = stopping
+        self._where = f"judge {config.model} at {config.endpoint.origin}"
+        self._budget = Budget(config, record)
+        self._breaker = Breaker(self._where, config.outage, per_minute=config.per_minute, note=note, stopping=stopping)
+        self._one_look = asyncio.Lock()
+        self._looks = itertools.count(record.calls)
+        self._ended: BaseException | None = None
+
+    async def ask(self, questions: Sequence[Question]) -> dict[str, Said]:
+        """What came of each, by its key. Raises R1Error where the run must stop; what is paid for by then is kept."""
+        room = asyncio.Semaphore(self._config.concurrent)
+        endpoint = self._config.endpoint
+        async with Client(endpoint, gate=self._breaker) as self._client, Client(endpoint) as self._looking:
+            unique = {question.key: question for question in questions}
+            tasks = {key: asyncio.create_task(self._in_turn(question, room)) for key, question in unique.items()}
+            await self._all(set(tasks.values()))
+        return {key: task.result() for key, task in tasks.items()}
+
+    async def _all(self, pending: set[asyncio.Task[Said]]) -> None:
+        """Until all are done. When one ends the session, calls under way are paid for: they come to their end, too."""
+        while pending:
+            done, pending = await asyncio.wait(pending, timeout=TICK_S, return_when=asyncio.FIRST_EXCEPTION)
+            for error in filter(None, (task.exception() for task in done)):
+                self._ended = self._ended if self._ended is not None else error
+            if pending and self._stopping() and (self._breaker.failures or self._client.held_s > LONG_S):
+                for task in pending:
+                    task.cancel()
+                await asyncio.gather(*pending, return_exceptions=True)
+                raise Interrupted("stopped on request", where=self._where, fix="the same command goes on")
+        if self._ended is not None:
+            raise self._ended
+
+    async def _in_turn(self, question: Question, room: asyncio.Semaphore) -> Said:
+        async with room:
+            return await self._settled(question)
+
+    async def _settled(self, question: Question) -> Said:
+        blame = self._record.blame(question.key)
+        if blame is not None:
+            return self._blamed(question, blame)
+        attempt, outages, again, shown_well, costs = 0, 0, False, False, list[float]()
+        while True:
+            try:
+                value, usd = await self._value(question, attempt, again=again)
+                reason = "judge_unreadable"
+                costs.append(usd)
+            except (EndpointError, CircuitOpen) as error:
+                if self._breaker.is_open:
+                    outages += 1
+                    if outages > MOST_OUTAGES:
+                        return Said(math.nan, "infrastructure", "judge_down")
+                    await self._breaker.closed(self._look)
+                    continue
+                value, reason = None, _reason(error)
+            if value is not None:
+                self.costs[question.key] = costs
+                return Said(value, "verdict")
+            if shown_well and reason == SILENCE:  # a time-out at a distance says nothing of the answer
+                return Said(math.nan, "infrastructure", reason)
+            if shown_well:
+                blame = Blame(reason, tuple(costs))
+                self._record.keep_blame(question.key, blame)
+                return self._blamed(question, blame)
+            attempt += 1
+            if not again and reason == "judge_unreadable":
+                again = True
+                continue
+            health = await self._health()
+            if health == "ill":
+                return Said(math.nan, "infrastructure", reason)
+            shown_well = health == "well"
+
+    def _blamed(self, question: Question, blame: Blame) -> Said:
+        self.costs[question.key] = list(blame.costs)
+        return Said(math.nan, "answer_failure", blame.reason)
+
+    async def _value(self, question: Question, attempt: int, *, again: bool) -> tuple[float | None, float]:
+        """What the reply says, from the record or from the judge, None where it cannot be read; and its cost, USD."""
+        body = question.body(again=again)
+        key = key_of(self._config, body, attempt=attempt)
+        if not self._record.knows(key):
+            await self._call(self._client, body, key)
+        reply = self._record.reply(key)
+        value = None if reply is None else read(reply, question.allowed, form=self._config.reply)
+        return value, self._budget.bill(body, reply)
+
+    async def _call(self, client: Client, body: dict[str, Any], key: str, *, once: bool = False) -> None:
+        """One call, put down before it is used."""
+        async with self._budget.call(body):
+            if self._ended is not None:
+                raise Abandoned
+            try:
+                reply = Reply.of(await client.post(PATH, body, once=once))
+            except BadReply:
+                reply = None
+            self._record.keep_reply(key, reply, self._budget.bill(body, reply))
+
+    async def _look(self) -> None:
+        """Whether the judge answers: one call, past the breaker. Raises EndpointError."""
+        await self._call(self._looking, self._healthy[0].body(), self._look_key(), once=True)
+
+    async def _health(self) -> Literal["well", "ill", "down"]:
+        """Whether the judge tells a right answer from a wrong one, now. Raises Declined where it takes no call."""
+        async with self._one_look:
+            values = []
+            for question in self._healthy:
+                key = self._look_key()
+                try:
+                    await self._call(self._client, question.body(), key)
+                except (GaveUp, CircuitOpen):
+                    self._breaker.trip()
+                    return "down"
+                reply = self._record.reply(key)
+                values.append(None if reply is None else read(reply, question.allowed, form=self._config.reply))
+        good, bad = values
+        return "well" if good is not None and bad is not None and good > bad else "ill"
+
+    def _look_key(self) -> str:
+        """A key for what must be asked now, whatever was answered before: it is only counted."""
+        return f"look {next(self._looks)}"
+
+
+def _reason(error: Exception) -> str:
+    status = getattr(error, "status", 0)
+    return f"judge_failed: HTTP {status}" if status else SILENCE
