@@ -39,7 +39,7 @@ def refused(file: Path, *rows: Any, **options: Any) -> str:
 
 
 def test_the_module_registers_its_sources() -> None:
-    assert [source.name for source in r1_sources()] == ["jsonl", "from_data"]
+    assert [source.name for source in r1_sources()] == ["jsonl", "parquet", "datasets", "from_data"]
 
 
 def test_a_row_becomes_a_problem(file: Path) -> None:

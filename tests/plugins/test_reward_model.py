@@ -284,10 +284,10 @@ def test_a_folder_that_is_no_reward_model_says_so(
 
 def test_a_model_that_cannot_be_run_stops_the_stage(trained: tuple[Path, list[Step]]) -> None:
     asked = reward(trained[0])
-    scorer = asked._loaded()
-    sequence = next(iter(usable(DATA[:1], scorer.text, sees="answer", only={})[0])).sequence
+    shown = asked._loaded().shown(*ASKED[0], "answer")
+    assert shown is not None
     with pytest.raises(SetupError, match="reward model cannot be run"):
-        scorer.scores([replace(sequence, ids=sequence.ids + 1000)])
+        asked._loaded().logits([replace(shown, ids=shown.ids + 1000)])
 
 
 def test_the_components_import_without_torch() -> None:

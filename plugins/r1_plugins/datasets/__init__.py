@@ -1,20 +1,25 @@
-"""Sources that read problems: from files, and from what another stage answered.
+"""Sources that read problems: from files, from data sets, and from what another stage answered.
 
 problems: {use: jsonl, path: train.jsonl, prompt: question, reference: gold}
+problems: {use: parquet, path: train.parquet, decontaminate: {against: [test.jsonl]}}
+problems: {use: datasets, path: openai/gsm8k, config: main, prompt: question, reference: answer,
+           reference_from: after_hashes}
 problems: {use: from_data, data: cold_start_samples, prompt: "Rewrite: {thinking}"}
 """
 
 from __future__ import annotations
 
 from r1_plugins.datasets.from_data import FromData
+from r1_plugins.datasets.hub import Datasets
 from r1_plugins.datasets.jsonl import Jsonl
+from r1_plugins.datasets.parquet import Parquet
 from r1core.components import ProblemSource
 from r1core.hookspecs import hookimpl
 
-__all__ = ["FromData", "Jsonl", "r1_sources"]
+__all__ = ["Datasets", "FromData", "Jsonl", "Parquet", "r1_sources"]
 
 
 @hookimpl
 def r1_sources() -> list[type[ProblemSource]]:
-    """`jsonl` and `from_data`."""
-    return [Jsonl, FromData]
+    """`jsonl`, `parquet`, `datasets` and `from_data`."""
+    return [Jsonl, Parquet, Datasets, FromData]

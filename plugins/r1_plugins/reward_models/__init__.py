@@ -7,9 +7,9 @@
     r1:
       rewards: [accuracy, {use: reward_model, model: helpful_rm, for: {domain: general}, active: last 400}]
 
-DeepSeek-R1 has two (v2, 3.1). Helpful: pairwise, sees the final answer only; 66,000 pairs, kept where four averaged
-judgements with swapped order differ by more than 1, lengths balanced. Safe: pointwise, sees the whole response;
-106,000 labelled prompts. Both: the policy's architecture and a scalar head, batch 256, rate 6e-6, one epoch.
+Other people's models come in by an `import` stage, with `layout`. DeepSeek-R1 has two (v2, 3.1). Helpful: pairwise,
+sees the final answer; 66,000 pairs, kept where four averaged judgements with swapped order differ by more than 1.
+Safe: pointwise, sees all; 106,000 prompts. Both: the policy's architecture, a scalar head, batch 256, rate 6e-6.
 """
 
 from __future__ import annotations

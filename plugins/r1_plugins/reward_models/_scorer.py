@@ -1,51 +1,51 @@
-"""The torch side of the reward: one frozen score model in float32, asked in micro-batches."""
+"""The torch side of a model that a stage has trained: one frozen score model in float32, asked in micro-batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from r1_plugins.reward_models._device import device_of, running
+from r1_plugins.reward_models.shown import Shown
+from r1_plugins.reward_models.text import Sees, scored_sequence
 from r1core.errors import SetupError
 from r1core.nn import ChatText, TokenReader, collate, load_score_model, micro_batches
-from r1core.types import TrainSequence
-
-if TYPE_CHECKING:
-    from r1_plugins.reward_models.reward import RewardModel
+from r1core.types import Floats, Problem, Response, TrainSequence
 
 
 class Scorer:
     """A loaded reward model and its tokenizer."""
 
-    def __init__(self, config: RewardModel.Config) -> None:
-        folder = Path(config.model)
-        device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    labels = ("score",)
+
+    def __init__(self, folder: Path, *, device: str, micro_batch_tokens: int) -> None:
+        self._device = device_of(device)
         module = load_score_model(folder, dtype=torch.float32)
         self.text = _text(folder)
+        self.longest: int | None = getattr(module.config, "max_position_embeddings", None)
         self._folder = folder
-        self._reader = TokenReader(module.to(device).eval().requires_grad_(False))
-        self._device = torch.device(device)
-        self._padded_tokens = config.micro_batch_tokens
+        self._reader = TokenReader(module.to(self._device).eval().requires_grad_(False))
+        self._padded_tokens = micro_batch_tokens
+
+    def shown(self, problem: Problem, response: Response, sees: Sees) -> Shown | None:
+        """As in its training; None where the final answer is to be seen and there is none."""
+        sequence = scored_sequence(self.text, problem, response, sees)
+        return None if sequence is None else Shown(ids=sequence.ids[: sequence.start])
 
     @torch.no_grad()
-    def scores(self, sequences: Sequence[TrainSequence]) -> list[float]:
-        """The score of each sequence, in order. Raises SetupError when the model cannot be run: no answer's fault."""
-        found = [0.0] * len(sequences)
-        try:
+    def logits(self, asked: Sequence[Shown]) -> Floats:
+        """(N, 1) the scores, in order. Raises SetupError when the model cannot be run: no answer's fault."""
+        found = np.zeros((len(asked), 1))
+        sequences = [
+            TrainSequence(ids=np.append(one.ids, one.ids[-1]), start=len(one.ids), columns={}) for one in asked
+        ]
+        with running(self._folder):
             for places in micro_batches(sequences, padded_tokens=self._padded_tokens):
                 batch = collate(sequences, places, device=self._device)
-                values = self._reader.read(batch, {"score"})["score"].double().tolist()
-                for place, value in zip(places, values, strict=True):
-                    found[place] = value
-        except (RuntimeError, IndexError) as error:
-            reason = str(error).partition("\n")[0]
-            raise SetupError(
-                f"the reward model cannot be run: {type(error).__name__}: {reason}",
-                where=str(self._folder),
-                fix="where memory is short, lower the reward's micro_batch_tokens",
-            ) from error
+                found[list(places), 0] = self._reader.read(batch, {"score"})["score"].double().cpu().numpy()
         return found
 
 
