@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from judge_by_rules import judging
 from model_by_hand import write_model
 
 from r1core.plugins import PluginHost
@@ -17,6 +20,9 @@ from r1core.testing.suite import ComponentSuite
 from r1core.types import Floats, GroupSignals, Problem, Response, Rollout, Verdict
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+sys.path.insert(0, str(FIXTURES))
+from toy_sandbox import ToySandbox, serving  # noqa: E402
+
 KINDS = {"reward": RewardSuite, "advantage": AdvantageSuite, "filter": FilterSuite, "source": SourceSuite}
 
 # --- rewards ---------------------------------------------------------------------------------------
@@ -39,11 +45,78 @@ class TestLanguage(RewardSuite):
     compares_with_gold = False
 
 
+class TestCode(RewardSuite):
+    component = "code"
+    cases = "code_cases.jsonl"
+
+
+class TestRemoteCode(RewardSuite):
+    """Before a server on loopback; some of the cases of `code`, for each of its calls is one to the server."""
+
+    component = "remote_code"
+    cases = str(FIXTURES / "remote_code_cases.jsonl")
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _server(cls) -> Iterator[None]:
+        with serving(ToySandbox()) as toy:
+            cls.options = {"endpoint": {"url": toy.url}}
+            yield
+
+
 class TestOverlong(RewardSuite):
     component = "overlong"
     options: ClassVar = {"longest": 100, "margin": 40}
     cases = "overlong_cases.jsonl"
     compares_with_gold = False
+
+
+class TestExact(RewardSuite):
+    component = "exact"
+    cases = "exact_cases.jsonl"
+
+
+class TestChoice(RewardSuite):
+    component = "choice"
+    cases = "choice_cases.jsonl"
+
+
+class TestNumeric(RewardSuite):
+    component = "numeric"
+    cases = "numeric_cases.jsonl"
+
+
+class TestGradedAnswers(RewardSuite):
+    component = "graded_answers"
+    cases = "graded_answers_cases.jsonl"
+
+
+class TestJsonSchema(RewardSuite):
+    component = "json_schema"
+    cases = "json_schema_cases.jsonl"
+
+
+class TestSensor(RewardSuite):
+    component = "sensor"
+    cases = "sensor_cases.jsonl"
+
+
+class TestLength(RewardSuite):
+    component = "length"
+    options: ClassVar = {"target": 100}
+    cases = "length_cases.jsonl"
+    compares_with_gold = False
+
+
+class TestRepetition(RewardSuite):
+    component = "repetition"
+    cases = "repetition_cases.jsonl"
+    compares_with_gold = False
+
+
+class TestMath(RewardSuite):
+    component = "math"
+    cases = "math_cases.jsonl"
 
 
 class TestPlaygroundHelpful(RewardSuite):
@@ -69,6 +142,20 @@ class TestRewardModel(RewardSuite):
     @classmethod
     def _model(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
         cls.options = {"model": str(write_model(tmp_path_factory.mktemp("model")))}
+
+
+class TestJudge(RewardSuite):
+    """With a judge by rules: what is promised of the reward itself."""
+
+    component = "judge"
+    cases = "judge_cases.jsonl"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _judge(cls) -> Iterator[None]:
+        with judging() as url:
+            cls.options = {"endpoint": {"url": url}, "model": "rules"}
+            yield
 
 
 # --- estimators ------------------------------------------------------------------------------------
@@ -310,6 +397,38 @@ class TestJsonl(SourceSuite):
         cls.options = {"path": str(path)}
 
 
+class TestParquet(SourceSuite):
+    component = "parquet"
+    reward = "accuracy"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _file(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = tmp_path_factory.mktemp("parquet") / "problems.parquet"
+        rows = [{"q": f"{n} + 1", "gold": f"so #### {n + 1}", "level": [n], "share": n / 3} for n in range(20)]
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        cls.options = {"path": str(path), "prompt": "q", "reference": "gold", "reference_from": "after_hashes"}
+
+
+class TestDatasets(SourceSuite):
+    component = "datasets"
+    reward = "accuracy"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _folder(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
+        import datasets
+
+        folder = tmp_path_factory.mktemp("datasets") / "saved"
+        rows = [{"prompt": f"{n} + 1", "reference": str(n + 1), "level": [n]} for n in range(20)]
+        datasets.disable_progress_bars()
+        datasets.Dataset.from_list(rows).save_to_disk(folder)
+        cls.options = {"path": str(folder)}
+
+
 class TestFromData(SourceSuite):
     component = "from_data"
     reward = "accuracy"
@@ -341,5 +460,6 @@ def _answered(number: int) -> dict[str, Any]:
 def test_every_built_in_of_these_kinds_has_a_suite() -> None:
     suites = [one for one in globals().values() if isinstance(one, type) and issubclass(one, ComponentSuite)]
     tested = {(suite.kind, suite.component) for suite in suites if suite.component}
+    tested |= {(kind, "reasoning_gym") for kind in ("reward", "source")}  # tests/extras has theirs
     installed = PluginHost.discover().components()
     assert {(c.kind, c.name) for c in installed if c.distribution == "r1core" and c.kind in KINDS} == tested

@@ -22,7 +22,7 @@ NAMES = {
     "objective": "loss/clipped",
     "filter": "band/length",
     "source": "sums",
-    "sampler": "choice/phrases",
+    "sampler": "canned/phrases",
     "policy": "bigram/bytes",
     "trainer": "reinforce/running",
 }
