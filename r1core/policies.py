@@ -1,32 +1,58 @@
-"""What every policy on a Hugging Face model folder shares: the tokenizer's side, new folders, exported ones.
+"""What every policy on a Hugging Face model folder shares: the tokenizer's side, and all but the engine itself.
 
-    class Mine(HuggingFacePolicy):
-        name = "mine"                              # an engine: open, logprobs, update, save, restore, module
-
-An engine differs in where the weights lie and how they are trained; how a prompt becomes tokens does not.
+class Mine(HuggingFacePolicy):
+    name = "mine"
+    def engine(self, folder, *, trainable, head, text): ...      # where the weights lie, how they are trained
 """
 
 from __future__ import annotations
 
+import abc
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field
 
 from r1core.architectures import options_of
 from r1core.choices import Options
-from r1core.components import Policy
+from r1core.components import Loss, Policy
 from r1core.errors import SetupError
-from r1core.types import Message, Tokens
+from r1core.types import Floats, Head, Message, Tokens, TrainSequence
 
 if TYPE_CHECKING:
     from r1core.nn import ChatText
 
 
+class Engine(Protocol):
+    """A loaded model and what trains it. `module` is the Hugging Face model."""
+
+    module: Any
+
+    def read(self, what: Literal["logprob", "score"], sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """(T,) for each sequence. The first entry of a document counted from 0 is 0.0: nothing predicts it."""
+        ...
+
+    def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
+        """One step. When the loss or the gradient is not finite nothing changes and `skipped` is 1."""
+        ...
+
+    def export(self, folder: Path) -> bool:
+        """Write the model, in full precision; whether it was this process that wrote."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write weights in full precision and, from the first update on, AdamW's moments, as safetensors."""
+        ...
+
+    def restore(self, folder: Path) -> None:
+        """Take them back. Raises SetupError when they are another model's."""
+        ...
+
+
 class HuggingFacePolicy(Policy):
-    """The part of a policy that no engine changes. `open` of a subclass sets `_folder` and `_text`."""
+    """A policy but for its engine."""
 
     extra = "train"
     needs: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
@@ -54,7 +80,13 @@ class HuggingFacePolicy(Policy):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self._folder = Path()
+        self._head: Head = "lm"
         self._text: ChatText | None = None
+        self._engine: Engine | None = None
+
+    @abc.abstractmethod
+    def engine(self, folder: Path, *, trainable: bool, head: Head, text: ChatText) -> Engine:
+        """The folder's model, loaded."""
 
     @classmethod
     def check(cls) -> list[str]:
@@ -72,6 +104,19 @@ class HuggingFacePolicy(Policy):
         from r1core.nn import create_model
 
         create_model(folder, architecture, seed=seed)
+
+    def open(self, folder: Path, *, trainable: bool, head: Head = "lm") -> Self:
+        """Load safetensors and the tokenizer; returns itself. A score head that the folder lacks starts at nought."""
+        from r1core.nn import ChatText
+
+        self._text = ChatText(folder)
+        self._engine = self.engine(folder, trainable=trainable, head=head, text=self._text)
+        self._folder, self._head = folder, head
+        return self
+
+    def frozen(self, folder: Path) -> Policy:
+        """The same kind of policy, with the same head, on another folder, without an optimizer."""
+        return type(self)(self.config).open(folder, trainable=False, head=self._head)
 
     def prompt_ids(self, messages: Sequence[Message]) -> Tokens:
         """The tokens up to where the answer begins; of no messages, the beginning-of-text token if there is one."""
@@ -92,6 +137,43 @@ class HuggingFacePolicy(Policy):
     def decode(self, ids: Tokens) -> str:
         """The text without end and padding tokens."""
         return self._opened_text.decode(ids)
+
+    def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """(T,) for each sequence. The first entry of a document counted from 0 is 0.0: nothing predicts it."""
+        return self._opened_engine.read("logprob", sequences)
+
+    def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """(T,) for each sequence: the score head's output where each counted token is predicted."""
+        return self._opened_engine.read("score", sequences)
+
+    def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
+        """One AdamW step. When the loss or the gradient is not finite nothing changes and `skipped` is 1."""
+        return self._opened_engine.update(sequences, loss, lr=lr)
+
+    def export(self, folder: Path) -> None:
+        """Write a Hugging Face folder, in full precision; the tokenizer's files are copied byte for byte."""
+        from r1core.nn import copy_tokenizer
+
+        if self._opened_engine.export(folder):
+            copy_tokenizer(self._folder, folder)
+
+    def save(self, folder: Path) -> None:
+        """Write weights in full precision and, from the first update on, AdamW's moments."""
+        self._opened_engine.save(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Take both back. Raises SetupError when they are another model's."""
+        self._opened_engine.restore(folder)
+
+    def module(self) -> Any:
+        """The Hugging Face model itself."""
+        return self._opened_engine.module
+
+    @property
+    def _opened_engine(self) -> Engine:
+        if self._engine is None:
+            raise self._unopened()
+        return self._engine
 
     @property
     def _opened_text(self) -> ChatText:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
 
-from r1_plugins.deepspeed import _ranks
+from r1_plugins.deepspeed import _ranks, _state
 from r1_plugins.deepspeed._settings import settings
 from r1core.components import Loss
 from r1core.errors import SetupError
@@ -104,7 +104,7 @@ class Engine:
     # --- reading -------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def read(self, what: str, sequences: Sequence[TrainSequence]) -> list[Floats]:
+    def read(self, what: Literal["logprob", "score"], sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence, float64: its log-probabilities ("logprob") or its score head's output ("score")."""
         if (what == "score") != (self.wrapped.reader.head is not None):
             lacks = "score head" if what == "score" else "next-token logits"
@@ -153,6 +153,18 @@ class Engine:
         report = {"loss": total, **{name: value / max(count, 1) for name, value in zip(names, sums, strict=True)}}
         norm = self._step(lr) if math.isfinite(total) and self._finite_gradients() else self._drop(loss, columns)
         return {**report, "grad_norm": norm, **({} if math.isfinite(norm) else {"skipped": 1.0})}
+
+    def export(self, folder: Path) -> bool:
+        """Rank 0 writes the model; whether this is the one."""
+        return _state.export(self, folder)
+
+    def save(self, folder: Path) -> None:
+        """Every rank writes its share of the parameters."""
+        _state.save(self, folder)
+
+    def restore(self, folder: Path) -> None:
+        """Take them back, at any stage and number of ranks. Raises SetupError when they are another model's."""
+        _state.restore(self, folder)
 
     def _step(self, lr: float) -> float:
         """AdamW's step; the gradient's norm, which is not finite where the step was left out."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 
+from r1_plugins.transformers import _state
 from r1core.components import Loss
 from r1core.errors import SetupError
 from r1core.nn import (
@@ -21,6 +22,7 @@ from r1core.nn import (
     first_counted,
     micro_batches,
     open_model,
+    save_model,
 )
 from r1core.policies import HuggingFacePolicy
 from r1core.types import Floats, Head, TrainSequence
@@ -53,16 +55,9 @@ class Engine:
             checkpoint_gradients(module)
         return cls(module, config, trainable=trainable)
 
-    def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
-        """(T,) for each sequence, float64."""
-        return self._read("logprob", sequences)
-
-    def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
-        """(T,) for each sequence, float64: the score head's output."""
-        return self._read("score", sequences)
-
     @torch.no_grad()
-    def _read(self, what: str, sequences: Sequence[TrainSequence]) -> list[Floats]:
+    def read(self, what: Literal["logprob", "score"], sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """(T,) for each sequence, float64: its log-probabilities, or its score head's output."""
         if (what == "score") != (self.reader.head is not None):
             lacks = "score head" if what == "score" else "next-token logits"
             raise SetupError(f"this model has no {lacks}", where="policy transformers", fix="open it with another head")
@@ -101,6 +96,19 @@ class Engine:
             return {**report, "skipped": 1.0}
         self._step(lr)
         return report
+
+    def export(self, folder: Path) -> bool:
+        """Write the model."""
+        save_model(self.module, folder)
+        return True
+
+    def save(self, folder: Path) -> None:
+        """Write `weights.safetensors` and, from the first update on, `optimizer.safetensors`."""
+        _state.save(self, folder)
+
+    def restore(self, folder: Path) -> None:
+        """Take both back. Raises SetupError when they are another model's."""
+        _state.restore(self, folder)
 
     def _step(self, lr: float) -> None:
         if self.optimizer is None:
