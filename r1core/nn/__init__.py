@@ -2,7 +2,15 @@
 
 from r1core.nn.batch import Batch, collate, first_counted, micro_batches
 from r1core.nn.decode import Decoded, Decoder, end_token_ids
-from r1core.nn.folder import checkpoint_gradients, compute_in_half, copy_tokenizer, create_model, open_model, save_model
+from r1core.nn.folder import (
+    checkpoint_gradients,
+    compute_in_half,
+    copy_tokenizer,
+    create_model,
+    open_model,
+    recomputing,
+    save_model,
+)
 from r1core.nn.forward import unsupported_layers
 from r1core.nn.loading import SCORE, load_lm, load_score_model, no_progress_bars
 from r1core.nn.text import ChatText, load_tokenizer
@@ -30,6 +38,7 @@ __all__ = [
     "micro_batches",
     "no_progress_bars",
     "open_model",
+    "recomputing",
     "save_model",
     "unsupported_layers",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,24 @@ def compute_in_half(module: Any, device: str) -> None:
 
 
 def checkpoint_gradients(module: Any) -> None:
-    """Compute activations again in the backward pass. The library does so in training mode only, so dropout is set to
-    nought whatever the mode."""
+    """Compute activations again in the backward passes of a `recomputing` block. The library does so in training mode
+    only, so dropout is set to nought whatever the mode."""
     module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    module.train()
     for part in module.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
         if isinstance(getattr(part, "attention_dropout", None), float):
             part.attention_dropout = 0.0
+
+
+@contextlib.contextmanager
+def recomputing(module: Any) -> Iterator[None]:
+    """While an update is computed: elsewhere the library would keep no cache to sample with."""
+    module.train(module.is_gradient_checkpointing)
+    try:
+        yield
+    finally:
+        module.eval()
 
 
 def save_model(module: Any, folder: Path, *, weights: Mapping[str, torch.Tensor] | None = None) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from test_deepspeed_ranks import LLAMA, write_tokenizer
+from test_deepspeed_ranks import LIMIT_S, LLAMA, write_tokenizer
 
 from r1_plugins.deepspeed import DeepSpeedPolicy
 from r1_plugins.deepspeed._ranks import OUTDATED
 from r1_plugins.transformers import TransformersPolicy
 from r1core.losses import CrossEntropy
+from r1core.store import kills
 from r1core.testing import PolicySuite
 from r1core.types import TrainSequence
 
@@ -109,3 +113,25 @@ def test_half_precision_keeps_float32_masters(stage: int, tmp_path: Path) -> Non
 def test_what_cannot_work_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         DeepSpeedPolicy.Config(**options)
+
+
+def test_a_recipe_trains_with_it_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+    """A run that is stopped inside the RL stage, and started again, is the run that was left alone."""
+    command = [sys.executable, "-c", "from r1core.cli import main; main()", "recipe", "deepseek_r1_zero.yaml"]
+    command += ["--profile", "smoke", "--set", "engines.policy.use=deepspeed", "--set", "checkpoint.every_s=0"]
+    command += ["--until", "r1_zero", "--run-dir"]
+    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, timeout=LIMIT_S)
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    orders = {kills.AT: "r1_zero/checkpoint.done:1", kills.LOG: str(tmp_path / "kills")}
+    for environment in (orders, {}):
+        done = subprocess.run(
+            [*command, str(tmp_path / "killed")],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            env={**os.environ, **environment},
+        )
+    assert (tmp_path / "kills").read_text(encoding="utf-8") == "r1_zero/checkpoint.done\n"
+    assert done.returncode == 0, done.stderr[-3000:]
+    models = [tmp_path / name / "stages" / "r1_zero" / "model" / "model.safetensors" for name in ("whole", "killed")]
+    assert models[0].read_bytes() == models[1].read_bytes()

@@ -27,6 +27,7 @@ from r1core.nn import (
     first_counted,
     micro_batches,
     open_model,
+    recomputing,
 )
 from r1core.types import Floats, Head, TrainSequence
 
@@ -142,8 +143,9 @@ class Engine:
         columns = _ranks.told(sorted(sequences[0].columns) if sequences else (), self.device)
         total, tokens, recorded = 0.0, 0, dict[str, float]()
         for batch in self._batches(sequences, columns):
-            value = self._forward(batch, loss.reads, loss)
-            self.engine.backward(value * _ranks.ranks())  # DeepSpeed takes the mean over ranks: the weights are shares
+            with recomputing(self.module):
+                value = self._forward(batch, loss.reads, loss)
+                self.engine.backward(value * _ranks.ranks())  # DeepSpeed takes the ranks' mean: the weights are shares
             total += value.item()
             tokens += len(batch.targets) * bool(batch.places)
             for name, summed in self.wrapped.recorded.items():
@@ -188,5 +190,6 @@ class Engine:
         if self.config.stage == 0:
             self.engine.zero_grad()
             return math.nan
-        self.engine.backward(self._forward(self._empty(columns), loss.reads, loss) * math.nan)
+        with recomputing(self.module):
+            self.engine.backward(self._forward(self._empty(columns), loss.reads, loss) * math.nan)
         return self._step(0.0)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -34,10 +33,12 @@ def join(device: str) -> Any:
         warnings.filterwarnings("ignore", message=f".*{name}", category=FutureWarning)
 
     if not torch.distributed.is_initialized():
-        if "RANK" not in os.environ:
-            alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-            os.environ.update({**alone, "MASTER_PORT": str(_free_port())})
-        deepspeed.init_distributed(dist_backend="nccl" if device == "cuda" else "gloo", verbose=False)
+        backend = "nccl" if device == "cuda" else "gloo"
+        if "RANK" not in os.environ:  # no network, and nothing in the environment that a child could take for its own
+            os.environ.setdefault("LOCAL_RANK", "0")  # which DeepSpeed insists on, and which alone means nothing
+            alone = torch.distributed.HashStore()
+            torch.distributed.init_process_group(backend, store=alone, rank=0, world_size=1)
+        deepspeed.init_distributed(dist_backend=backend, verbose=False, auto_mpi_discovery=False)
     return deepspeed
 
 
@@ -47,13 +48,6 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
 
 
 def rank() -> int:

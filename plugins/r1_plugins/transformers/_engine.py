@@ -22,6 +22,7 @@ from r1core.nn import (
     first_counted,
     micro_batches,
     open_model,
+    recomputing,
     save_model,
 )
 from r1core.policies import HuggingFacePolicy
@@ -78,9 +79,10 @@ class Engine:
         self.module.zero_grad(set_to_none=True)
         total, tokens, recorded = 0.0, 0, dict[str, float]()
         for places in micro_batches(sequences, padded_tokens=self.config.micro_batch_tokens):
-            view = self.reader.view(collate(sequences, places, device=self.module.device), loss.reads)
-            value = (view.columns["weight"] * loss(view)).sum()
-            value.backward()
+            with recomputing(self.module):
+                view = self.reader.view(collate(sequences, places, device=self.module.device), loss.reads)
+                value = (view.columns["weight"] * loss(view)).sum()
+                value.backward()
             total += value.item()
             tokens += len(view.targets)
             for name, summed in view.recorded.items():
