@@ -235,9 +235,9 @@ def _retry_after(value: str) -> float | None:
     """Seconds from now, of both forms that HTTP knows."""
     try:
         return max(0.0, float(int(value)))
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError, TypeError, OSError):
         return None

@@ -50,8 +50,9 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         host = self._endpoint.host
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpx.ConnectError(f"{host} cannot be resolved: {error.strerror or error}") from error
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise httpx.ConnectError(f"{host} cannot be resolved: {reason}") from error
         addresses = list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
         for address in addresses:
             why = refusal(address, private=self._endpoint.allows_private)

@@ -3,6 +3,7 @@
 spec      a reward of a stage as plain data          batch      answers, as they are sampled
 here      rewards in the stage's process             engine     the thread that keeps the deadlines
 pool      workers, who is late and who is to blame   process    one worker, and their server, from outside
+place     a worker, and what its next one begins with
 server    what workers are forked from               worker     what runs in one
 wire      what is said between them                  questions  answers and sentinels
 golds     problems that no answer can be held against

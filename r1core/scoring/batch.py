@@ -13,6 +13,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -112,8 +113,10 @@ class Batch:
         for index, asking in self._asking.items():
             sees = self._service.specs[index].sees
             own = [place for place in places if index in self._applicable[place]]
-            if own:
-                asking.add([(p, self._rollouts[p].problem, seen(self._rollouts[p].response, sees)) for p in own])
+            if own:  # a group is one whatever is asked beside it: another may have the same problem
+                problems = {p: self._rollouts[p].problem for p in own}
+                apart = {p: replace(problem, id=f"{problem.id}#{places.start}") for p, problem in problems.items()}
+                asking.add([(p, apart[p], seen(self._rollouts[p].response, sees)) for p in own])
 
     def _collect(self) -> tuple[list[dict[int, Outcome]], list[dict[int, float]]]:
         """The outcomes of each answer, by reward, and how long each took in a worker."""

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from r1core.components import Reward
 from r1core.contexts import RewardContext
 from r1core.errors import R1Error, SetupError
-from r1core.scoring.wire import Outcome, failure, outcome_of
+from r1core.scoring.wire import Outcome, failure, lost, outcome_of
 from r1core.scoring.worker import build_reward, load_reward
 from r1core.types import Problem, Response
 
@@ -56,7 +56,7 @@ def prepare_here(name: str, reward: Reward, context: RewardContext) -> None:
 
 def ask_here(reward: Reward, asked: Sequence[tuple[Problem, Response]]) -> list[Outcome]:
     """The outcomes of one reward. Where asking for all at once fails, each is asked alone, so that one answer cannot
-    spoil the others."""
+    spoil the others; where it fails about all of them, or at a distance, it is not the answers that are to blame."""
     if not asked:
         return []
     try:
@@ -66,8 +66,12 @@ def ask_here(reward: Reward, asked: Sequence[tuple[Problem, Response]]) -> list[
         return [outcome_of(score) for score in scores]
     except R1Error:
         raise
-    except Exception:
-        return [_asked_alone(reward, problem, response) for problem, response in asked]
+    except Exception as error:
+        if reward.remote:
+            return [lost(_raised(error)) for _ in asked]
+        alone = [_asked_alone(reward, problem, response) for problem, response in asked]
+        is_broken = all(outcome.status == "answer_failure" for outcome in alone)
+        return [lost(outcome.reason) for outcome in alone] if is_broken else alone
 
 
 def _asked_alone(reward: Reward, problem: Problem, response: Response) -> Outcome:
@@ -76,7 +80,11 @@ def _asked_alone(reward: Reward, problem: Problem, response: Response) -> Outcom
     except R1Error:
         raise
     except Exception as error:
-        return failure(f"verifier_error: {type(error).__name__}")
+        return failure(_raised(error))
+
+
+def _raised(error: Exception) -> str:
+    return f"verifier_error: {type(error).__name__}"
 
 
 class Asking:

@@ -5,9 +5,10 @@ once more, in a fresh worker; a second failure counts against the answer only wh
 answered what is known (its sentinels, or a sign of life), else it is infrastructure. The others go back
 to the queue unblamed. One spare worker waits ready, so that a second attempt begins at once.
 
-Sentinels are asked when a worker starts, before every VOUCH_EVERY answers and before the last of a batch
-is handed out: a wrong one stops the run, and no score that came after the last right one is returned.
-Where no worker starts any more, what is left is infrastructure.
+Sentinels are asked when a worker starts, after every VOUCH_EVERY answers and after the last of a batch: a
+wrong one stops the run. What a worker has said since it last was right is asked again, elsewhere, when it
+fails in between; where it failed at a sentinel, each answer has the sentinels right behind it then, so that
+the one to blame is found. Where no worker starts any more, what is left is infrastructure.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from r1core.scoring.place import Place
 from r1core.scoring.process import Launch, Server, Worker
 from r1core.scoring.questions import Asked, Known, Question, WorkerReward
 from r1core.scoring.wire import PRESENT, SPOILED, Outcome, failure, lost
@@ -33,23 +35,8 @@ VOUCH_EVERY = 100
 RECYCLE_AFTER = 1000
 TIMED_OUT = "verifier_timeout"
 CRASHED = "verifier_crash"
-
-
-class _Place:
-    """One of the pool's `workers` places: the worker that has it, and what its next one is to begin with."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.retry: Question | None = None
-        """The question that its last worker failed at, the first time."""
-        self.suspect: tuple[Question, str, float] | None = None
-        """The question that failed twice, why, and after how long."""
-        self.starts = 0
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it has, or will have, something to do."""
-        return self.worker.state != "lost" and bool(self.worker.owed or self.retry or self.suspect)
+UNSURE = "verifier_unsure"
+"""A worker that cannot say what is known."""
 
 
 class Pool:
@@ -69,7 +56,7 @@ class Pool:
         self._spare: Worker | None = None
         self._wants_spare = True
         self._at_work = True
-        self._places = [_Place(self._server.fork()) for _ in range(workers)]
+        self._places = [Place(self._server.fork()) for _ in range(workers)]
 
     @property
     def rewards(self) -> frozenset[int]:
@@ -127,9 +114,9 @@ class Pool:
         for place in self._places:
             for question in self._take_over(place):
                 question.give_up(reason)
-            if any(asked.question.is_answer for asked in place.worker.owed):
-                for asked in place.worker.owed:
-                    asked.question.give_up(reason)
+            if any(asked.question.is_answer for asked in place.worker.owed) or place.worker.unproved:
+                for question in [*place.worker.withdraw(), *(asked.question for asked in place.worker.owed)]:
+                    question.give_up(reason)
                 self._replace(place)
         while self._waiting:
             self._waiting.popleft().give_up(reason)
@@ -191,11 +178,13 @@ class Pool:
     # --- asking ----------------------------------------------------------------------------------
 
     def _give(self, worker: Worker, question: Question) -> None:
-        if worker.unvouched >= VOUCH_EVERY:
+        if worker.unvouched >= VOUCH_EVERY or question.is_suspected:
             self._vouch(worker)
         worker.answers += 1
         worker.unvouched += 1
         worker.ask(Asked(next(self._serials), question))
+        if question.is_suspected:
+            self._vouch(worker)
 
     def _vouch(self, worker: Worker) -> None:
         """Behind what it owes it is asked what is known: the answers before that are then vouched for."""
@@ -204,11 +193,11 @@ class Pool:
             self._ask_known(worker, self._rewards)
 
     def _ask_known(self, worker: Worker, rewards: Sequence[int] | dict[int, Any]) -> None:
-        for known in self._known or ():
-            if known.reward in rewards:
-                worker.ask(Asked(next(self._serials), Question.sentinel(known)))
+        own = [known for known in self._known or () if known.reward in rewards]
+        for known in own:
+            worker.ask(Asked(next(self._serials), Question.sentinel(known, closes=known is own[-1])))
 
-    def _recycle(self, place: _Place) -> None:
+    def _recycle(self, place: Place) -> None:
         """After a thousand answers a worker goes, when it has been right once more."""
         if place.worker.owed:
             return
@@ -217,7 +206,7 @@ class Pool:
         else:
             self._replace(place)
 
-    def _prove(self, place: _Place | None, worker: Worker, rewards: Sequence[int] | dict[int, Any]) -> None:
+    def _prove(self, place: Place | None, worker: Worker, rewards: Sequence[int] | dict[int, Any]) -> None:
         """Have it answer what is known before it gets, or is believed, anything else."""
         worker.state = "proving"
         if place is not None and place.suspect is not None:
@@ -267,7 +256,13 @@ class Pool:
         question.settle(outcome, now - worker.since)
         worker.since = now
         if question.known is not None:
+            if outcome.status == "infrastructure" and not self._rewards[index].remote:
+                return UNSURE
             question.known.check(self._rewards[index], outcome)
+            if question.closes:
+                worker.unproved.clear()
+        elif question.is_answer and self._known:
+            worker.unproved.append((question, index))
         if not question.pending:
             worker.owed.popleft()
         if worker.state == "proving" and not worker.owed:
@@ -297,15 +292,15 @@ class Pool:
             return
         place.starts = 0
         if place.suspect is not None:
-            question, reason, seconds = place.suspect
+            question, index, reason, seconds = place.suspect
             place.suspect = None
-            question.settle(failure(reason), seconds)
+            question.settle(lost(reason) if reason == UNSURE else failure(reason), seconds, index)
             self._return(question)
         if place.retry is not None:
             question, place.retry = place.retry, None
             self._give(worker, question)
 
-    def _place_of(self, worker: Worker) -> _Place | None:
+    def _place_of(self, worker: Worker) -> Place | None:
         return next((place for place in self._places if place.worker is worker), None)
 
     # --- failing ---------------------------------------------------------------------------------
@@ -326,27 +321,42 @@ class Pool:
             self._return(question)
         if is_blamed:
             self._blame(place, answers[0], reason, seconds)
+        self._ask_unproved_again(place, reason, seconds, owed=answers, is_blamed=is_blamed)
         if self._at_work:
             self._replace(place)
         else:
             self._server.stop(worker)
             worker.state, worker.trouble = "lost", f"{self._who} ended"
 
+    def _ask_unproved_again(
+        self, place: Place, reason: str, seconds: float, *, owed: Sequence[Question], is_blamed: bool
+    ) -> None:
+        """Where it failed at no answer (`is_blamed`), one of these has broken it: a second time there is but one."""
+        for question in reversed(place.worker.withdraw()):
+            if any(question is other for other in owed):
+                continue  # it is asked again with what is left of it
+            if not is_blamed and question.is_suspected and place.suspect is None:
+                place.suspect = (question, question.pending[0], reason, seconds)
+                continue
+            question.is_suspected = question.is_suspected or not is_blamed
+            self._return(question)
+
     def _return(self, question: Question) -> None:
         if question.pending:
             self._waiting.appendleft(question)
 
-    def _blame(self, place: _Place, question: Question, reason: str, seconds: float) -> None:
-        question.failures += 1
-        if question.failures < 2:
+    def _blame(self, place: Place, question: Question, reason: str, seconds: float) -> None:
+        index = question.pending[0]
+        question.failures[index] = question.failures.get(index, 0) + 1
+        if question.failures[index] < 2:
             place.retry = question
-        elif reason == TIMED_OUT and self._rewards[question.pending[0]].remote:
+        elif reason == TIMED_OUT and self._rewards[index].remote:
             question.settle(lost(reason), seconds)
             self._return(question)
         else:
-            place.suspect = (question, reason, seconds)
+            place.suspect = (question, index, reason, seconds)
 
-    def _replace(self, place: _Place) -> None:
+    def _replace(self, place: Place) -> None:
         """A fresh worker gets the place: the spare, where there is one."""
         if place.worker.state != "lost":
             self._server.stop(place.worker)
@@ -355,10 +365,10 @@ class Pool:
         if place.worker.state == "lost":
             self._lose(place, f"{self._who} did not start: {place.worker.trouble}")
         elif place.worker.state == "ready":
-            head = place.suspect[0].pending[0] if place.suspect is not None else None
+            head = place.suspect[1] if place.suspect is not None else None
             self._prove(place, place.worker, [] if head is None else [head])
 
-    def _did_not_start(self, place: _Place, reason: str) -> None:
+    def _did_not_start(self, place: Place, reason: str) -> None:
         worker, place.starts = place.worker, place.starts + 1
         is_late, was_at = reason == TIMED_OUT, worker.state
         if was_at == "proving" and place.starts < _STARTS:
@@ -374,12 +384,12 @@ class Pool:
         told = how if "cannot be built" in how or how.startswith("reward ") else f"{self._who} did not start: {how}"
         self._lose(place, told)
 
-    def _lose(self, place: _Place, trouble: str) -> None:
+    def _lose(self, place: Place, trouble: str) -> None:
         place.worker.state, place.worker.trouble, place.starts = "lost", trouble, 0
         for question in self._take_over(place):
             question.give_up(f"no scoring worker: {trouble}")
 
-    def _take_over(self, place: _Place) -> list[Question]:
+    def _take_over(self, place: Place) -> list[Question]:
         """The questions that the place's next worker was to begin with; it does not any more."""
         found = [place.retry, place.suspect[0] if place.suspect is not None else None]
         place.retry = place.suspect = None

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from r1core.scoring.questions import Asked
+from r1core.scoring.questions import Asked, Question
 from r1core.scoring.server import kill_group
 
 _CLOSE_TIMEOUT_S = 5.0
@@ -72,6 +72,8 @@ class Worker:
         self.answers = 0
         self.unvouched = 0
         """Answers that it was given, in all and since it was last asked what is known."""
+        self.unproved: list[tuple[Question, int]] = []
+        """What it has said, (question, reward), since it last was right about what is known."""
         self._outgoing = bytearray()
         self._incoming = bytearray()
         requests, self._requests = os.pipe()
@@ -115,6 +117,13 @@ class Worker:
         *lines, rest = bytes(self._incoming).split(b"\n")
         self._incoming = bytearray(rest)
         return lines, ended
+
+    def withdraw(self) -> list[Question]:
+        """The questions to which it gave answers that nothing has vouched for: they have to be asked again."""
+        unproved, self.unproved = self.unproved, []
+        for question, index in reversed(unproved):
+            question.withdraw(index)
+        return list({id(question): question for question, _ in unproved}.values())
 
     def hang_up(self) -> None:
         """Close our ends."""
@@ -276,11 +285,20 @@ class Server:
         else:
             worker.pid = said["pid"]
 
+    @staticmethod
+    def _ended(process: subprocess.Popen[bytes]) -> int:
+        """Its exit code; one that has hung up and does not end is killed."""
+        try:
+            return process.wait(_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
     def _died(self) -> None:
         """Its workers have died with it; what they started goes with their groups."""
         assert self._process is not None, "only a server that was started can die"
         self._hang_up()
-        code = self._process.wait()
+        code = self._ended(self._process)
         self.trouble = self.trouble or f"exit code {code}"
         self._process = None
 

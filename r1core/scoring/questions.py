@@ -42,7 +42,8 @@ class Known(NamedTuple):
     text: str
 
     def check(self, reward: WorkerReward, outcome: Outcome) -> None:
-        """Raise RefusedError where the grader says something else. What infrastructure failed to say is no verdict."""
+        """Raise RefusedError where the grader says something else. What infrastructure failed to say at a distance is
+        no verdict."""
         if outcome.status == "infrastructure":
             return
         got = outcome.value if outcome.status == "verdict" else reward.lowest
@@ -69,13 +70,17 @@ class Question:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
     """Reward -> how long the last attempt took."""
-    failures: int = 0
-    """How often the reward at the head of `pending` brought a worker down."""
+    failures: dict[int, int] = field(default_factory=dict)
+    """Reward -> how often it brought a worker down."""
+    closes: bool = False
+    """Whether it is the last sentinel of a round: what was said before it is vouched for when it is right."""
+    is_suspected: bool = False
+    """Whether it was among the last before a worker failed at what is known: it is asked with that right behind it."""
 
     @classmethod
-    def sentinel(cls, known: Known) -> Question:
+    def sentinel(cls, known: Known, *, closes: bool) -> Question:
         """A question whose answer is known."""
-        return cls(number=-1, pending=deque([known.reward]), body=known.body, known=known)
+        return cls(number=-1, pending=deque([known.reward]), body=known.body, known=known, closes=closes)
 
     @classmethod
     def sign_of_life(cls) -> Question:
@@ -87,12 +92,18 @@ class Question:
         """Whether somebody waits for the outcome."""
         return self.number >= 0
 
-    def settle(self, outcome: Outcome, seconds: float) -> None:
-        """Note the outcome of the reward at the head."""
-        index = self.pending.popleft()
+    def settle(self, outcome: Outcome, seconds: float, index: int | None = None) -> None:
+        """Note the outcome of a reward: of the one at the head, unless another is named."""
+        index = self.pending[0] if index is None else index
+        self.pending.remove(index)
         self.outcomes[index] = outcome
         self.seconds[index] = seconds
-        self.failures = 0
+        self.failures.pop(index, None)
+
+    def withdraw(self, index: int) -> None:
+        """Forget what a reward said: it has to be asked again."""
+        del self.outcomes[index]
+        self.pending.appendleft(index)
 
     def give_up(self, reason: str) -> None:
         """No worker is left to ask, or no time."""

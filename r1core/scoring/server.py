@@ -46,7 +46,7 @@ def main() -> None:
         entries = {entry[0]: _entry(*entry[1:]) for entry in hello["rewards"]}
     except RuntimeError as error:
         _tell(control, {"error": str(error)})
-        return
+        os._exit(1)  # a thread that an import left behind would keep it for ever
     gc.collect()
     gc.freeze()  # what is imported stays shared with the workers
     _Server(control, entries, hello["memory_mib"]).serve(orders)

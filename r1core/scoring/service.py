@@ -173,9 +173,9 @@ class ScoringService:
 
     def _gated(self, index: int, said: Mapping[str, float]) -> float:
         """A part where its gates are open; gates ask what was said, not what other gates have made of it."""
-        spec = self.specs[index]
+        spec, value = self.specs[index], said[self.names[index]]
         shut = any(said[name] < least for name, least in spec.gate.items() if name in said)
-        return spec.lowest if shut else said[self.names[index]]
+        return spec.lowest if shut and not math.isnan(value) else value
 
     def _part(self, index: int, outcome: Outcome) -> float:
         if outcome.status == "infrastructure":

@@ -34,10 +34,11 @@ def hedged(target: Target) -> Iterator[Attack]:
         "a pair": f"{gold}, {other}",
         "a set": f"{{{other}, {gold}}}",
         "a JSON list": f'["{other}", "{gold}"]',
-        "two lines": f"{other}\n{gold}",
         "a condition": f"if it is not {other}, then {gold}",
         **_ranges(gold),
     }
+    if not target.is_specified:  # a program with another line before it is that program
+        said["two lines"] = f"{other}\n{gold}"
     if not any(map(str.isdigit, gold)):  # 42 (1) is a product, 0/2/3 a quotient
         said["an alternative in brackets"] = f"{gold} ({other})"
         said["a slash"] = f"{gold}/{other}/{others[1]}"

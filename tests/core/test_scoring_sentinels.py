@@ -59,8 +59,29 @@ def test_a_worker_is_replaced_after_a_thousand_answers(tmp_path):
     assert found.rewards_G.tolist() == [1.0] * 1300
 
 
-def test_a_sentinel_that_infrastructure_failed_is_no_verdict(tmp_path):
-    with ScoringService([forged(tmp_path)]) as service:
+@pytest.mark.parametrize(
+    ("then", "status", "reason"),
+    [("exit", "answer_failure", "verifier_crash"), ("lie", "infrastructure", "verifier_unsure")],
+)
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_forged_worker_that_does_not_answer_sentinels_is_not_believed(tmp_path, then, status, reason, place):
+    """Nothing that it said counts: the others are asked elsewhere, and the one that did it is found."""
+    answers = ["no", "yes", "no", "no"]
+    answers.insert(place, f"forge, {then}")
+    worth = [0.0, 1.0, 0.0, 0.0]
+    spec = bombed(tmp_path, "Forged", options={}, lowest=-1.0)
+    with ScoringService([spec], max_infrastructure_rate=1.0) as service:
+        (found,) = service.score([group(answers)])
+        assert service.score([group(["yes", "no"])])[0].rewards_G.tolist() == [1.0, 0.0]
+    culprit = found.scores[place]
+    assert (culprit.status, culprit.reason) == (status, reason)
+    assert [score.value for n, score in enumerate(found.scores) if n != place] == worth
+    assert culprit.value == -1.0 or not culprit.known
+    assert len(asked(tmp_path)) >= 3, "it has broken two workers, and a third was right"
+
+
+def test_a_sentinel_that_infrastructure_failed_at_a_distance_is_no_verdict(tmp_path):
+    with ScoringService([bombed(tmp_path, "Forged", options={}, remote=True)]) as service:
         Path(f"{tmp_path}/log.down").touch()
         before = sum(asked(tmp_path).values())
         assert service.score([group(["yes", "no"])])[0].rewards_G.tolist() == [1.0, 0.0]

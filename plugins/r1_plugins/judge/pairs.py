@@ -3,8 +3,8 @@
     win = 1 where it is better in both orders, 0 where it is worse in both, 1/2 else
 
 Judges favour a place, so each pair is asked in both orders, and a disagreement between them is a tie. Equal texts tie
-without being asked about. An answer most of whose pairs break the judge is to blame for them: it is worth the lowest,
-and the others have beaten it.
+without being asked about. An answer all of whose pairs break the judge, while others' do not, is to blame for them: it
+is worth the lowest, and the others have beaten it. Where that cannot be told, nothing is said of the pair.
 """
 
 from __future__ import annotations
@@ -64,8 +64,10 @@ class Tournament:
         return Said(forth if forth == back else 0.5, "verdict")
 
     def _is_to_blame(self, n: int, wins: Mapping[tuple[int, int], Said]) -> bool:
-        own = [win for pair, win in wins.items() if n in pair]
-        return 2 * sum(win.status == "answer_failure" for win in own) > len(own)
+        """Whether all of its pairs break the judge, and one of the others does not: else who did cannot be told."""
+        own = [win.status for pair, win in wins.items() if n in pair]
+        others = [win.status for pair, win in wins.items() if n not in pair]
+        return bool(own) and set(own) == {"answer_failure"} and "verdict" in others
 
     def _share(self, n: int, wins: Mapping[tuple[int, int], Said], blamed: set[int]) -> Said:
         if self.answers[n] is None:
@@ -75,13 +77,15 @@ class Tournament:
             return next(win for win in own.values() if win.status == "answer_failure")
         values = [1.0] * sum(answer is None for answer in self.answers)
         for (one, other), win in own.items():
-            if win.status == "answer_failure":
-                values.append(1.0 if (other if n == one else one) in blamed else 0.0)
+            if win.status == "answer_failure" and (other if n == one else one) in blamed:
+                values.append(1.0)
             elif win.status == "verdict":
                 values.append(win.value if n == one else 1 - win.value)
         if values:
             return Said(math.fsum(values) / len(values), "verdict", "compared")
-        return next(iter(own.values())) if own else Said(0.5, "verdict", "alone")
+        if not own:
+            return Said(0.5, "verdict", "alone")
+        return Said(math.nan, "infrastructure", next(iter(own.values())).reason)
 
 
 def tournaments(

@@ -28,6 +28,8 @@ PATH = "/chat/completions"
 LONG_S = 1.0
 """A longer wait that the server asked for does not outlast a request to stop."""
 SILENCE = "judge_failed: no answer"
+DISTANT = frozenset({SILENCE, *(f"judge_failed: HTTP {status}" for status in (408, 425, 429, 502, 503, 504, 524, 529))})
+"""A time-out, a rate limit, a server that is too busy, something that stands in between."""
 MOST_OUTAGES = 3
 """Outages that one question is asked again after; who was under way in all of them may have caused them."""
 
@@ -118,13 +120,13 @@ class Session:
             if value is not None:
                 self.costs[question.key] = costs
                 return Said(value, "verdict")
-            if shown_well and reason == SILENCE:  # a time-out at a distance says nothing of the answer
+            if shown_well and reason in DISTANT:  # it says nothing of the answer
                 return Said(math.nan, "infrastructure", reason)
             if shown_well:
                 blame = Blame(reason, tuple(costs))
                 self._record.keep_blame(question.key, blame)
                 return self._blamed(question, blame)
-            attempt += 1
+            attempt += reason == "judge_unreadable"  # only what was answered lies in the record
             if not again and reason == "judge_unreadable":
                 again = True
                 continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias
 
+from r1_plugins.math.around import says_more, spoilt
 from r1_plugins.math.token import UnreadableError
 from r1_plugins.math.tokens import LONGEST
 from r1core.types import Response
@@ -29,17 +30,33 @@ def final_answers(response: Response, where: Where) -> list[str]:
         raise UnreadableError("no_answer")
     if not response.tagged and (where == "tags" or "<answer>" in text or "</answer>" in text):
         raise UnreadableError("format")
-    found = boxes(text) if where != "tags" or "\\boxed" in text else []
+    found = _boxes(text) if where != "tags" or "\\boxed" in text else []
     if found:
-        return list(dict.fromkeys(found))
+        _refuse_more(text, [(start, end) for start, end, _ in found], tagged=response.tagged)
+        return list(dict.fromkeys(content for _, _, content in found))
     if where == "boxed" or not response.tagged:
         raise UnreadableError("no_answer")
     return [bare(text)]
 
 
+def _refuse_more(text: str, places: list[tuple[int, int]], *, tagged: bool) -> None:
+    """Raise UnreadableError where what stands around the boxes makes something else of them."""
+    if any(spoilt(text[:start], text[end:]) for start, end in places):
+        raise UnreadableError("format")
+    ends = [0, *(end for _, end in places)]
+    starts = [*(start for start, _ in places), len(text)]
+    if tagged and says_more(" ".join(text[a:b] for a, b in zip(ends, starts, strict=True))):
+        raise UnreadableError("format")
+
+
 def boxes(text: str) -> list[str]:
     """What stands in each box, outermost ones. Raises UnreadableError where one is broken."""
-    found: list[str] = []
+    return [content for _, _, content in _boxes(text)]
+
+
+def _boxes(text: str) -> list[tuple[int, int, str]]:
+    """(where it begins, where it ends, what stands in it) of each."""
+    found: list[tuple[int, int, str]] = []
     place = 0
     while (match := _BOX.search(text, place)) is not None:
         start = match.end()
@@ -48,7 +65,7 @@ def boxes(text: str) -> list[str]:
         if start >= len(text) or text[start] != "{":
             raise UnreadableError("format")
         end = _closing(text, start)
-        found.append(_unwrapped(text[start + 1 : end].strip()))
+        found.append((match.start(), end + 1, _unwrapped(text[start + 1 : end].strip())))
         place = end + 1
         if len(found) > MOST:
             raise UnreadableError("several_answers")

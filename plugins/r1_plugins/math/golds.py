@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from r1_plugins.math.exact import UndecidedError
@@ -68,7 +69,7 @@ def _text(reference: Any) -> str:
     if isinstance(reference, float):
         if not math.isfinite(reference):
             raise UnreadableError("no_expression")
-        return str(int(reference)) if reference.is_integer() and abs(reference) < 1e15 else f"{reference:.17g}"
+        return format(Decimal(repr(reference)).normalize(), "f")  # 0.1 as it was written, 1e20 in full
     return str(reference)
 
 
