@@ -98,10 +98,20 @@ def test_a_stage_reward_runs_in_the_calling_process_and_a_worker_reward_does_not
     assert found.parts["process_2"] != os.getpid()
 
 
-def test_a_stage_reward_that_raises_is_an_answer_failure_too(tmp_path):
+def test_a_stage_reward_that_raises_about_one_answer_fails_that_one(tmp_path):
     options = {"log": str(tmp_path / "log")}
-    (found,) = scores([spec("Fault", runs="stage", options=options, lowest=-1.0)], [group(["raise"])])
-    assert (found.status, found.value, found.reason) == ("answer_failure", -1.0, "verifier_error: LookupError")
+    raised, right = scores([spec("Fault", runs="stage", options=options, lowest=-1.0)], [group(["raise", "yes"])])
+    assert (raised.status, raised.value, raised.reason) == ("answer_failure", -1.0, "verifier_error: LookupError")
+    assert (right.status, right.value) == ("verdict", 1.0)
+
+
+def test_a_stage_reward_that_raises_about_every_answer_has_judged_none(tmp_path):
+    """A model that has run out of memory says nothing of answers."""
+    broken = spec("Fault", runs="stage", options={"log": str(tmp_path / "log")}, lowest=-1.0)
+    with ScoringService([broken], max_infrastructure_rate=1.0) as service:
+        (found,) = service.score([group(["raise", "raise"])])
+    assert [score.status for score in found.scores] == ["infrastructure"] * 2
+    assert [score.reason for score in found.scores] == ["verifier_error: LookupError"] * 2
 
 
 def test_the_first_reward_says_what_is_correct():
