@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from r1core.errors import R1Error, SetupError
 from r1core.scoring.wire import Outcome, failure, lost, outcome_of
 from r1core.scoring.worker import build_reward, load_reward
 from r1core.types import Problem, Response
+from r1core.untrusted import untrusted
 
 Answers: TypeAlias = Sequence[tuple[int, Problem, Response]]
 """Answers by their number in the batch."""
@@ -185,7 +187,8 @@ class _NoStage:
         self.folder = folder
 
     def note(self, text: str) -> None:
-        """Nobody watches."""
+        """Whoever waits for the answer sees it."""
+        print(untrusted(text), file=sys.stderr, flush=True)
 
     def stopping(self) -> bool:
         """Nobody asks to stop but by a signal."""

@@ -18,7 +18,12 @@ Where: TypeAlias = Literal["boxed", "tags", "either"]
 MOST = 20
 """Boxes; whoever writes more is guessing."""
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
-_LEAD = re.compile(r"(?:the )?(?:final )?answer(?: is)?:? ", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:\*\*)?(?:(?:so|thus|therefore|hence),? (?=\S))?"
+    r"(?:(?:the |my )?(?:final |correct )?(?:answer|result)(?: is)?:?)?(?:\*\*)?:? ",
+    re.IGNORECASE,
+)
+_MARKS = ("**", "`", "*")
 
 
 def final_answers(response: Response, where: Where) -> list[str]:
@@ -100,8 +105,13 @@ def _unwrapped(content: str) -> str:
 
 def bare(text: str) -> str:
     """Without "The answer is", bold marks and a heading."""
-    text = text[: 4 * LONGEST].strip()
-    while text.startswith("**") and text.endswith("**") and len(text) > 4:
-        text = text[2:-2].strip()
+    text = _unmarked(text[: 4 * LONGEST].strip())
     match = _LEAD.match(text)
-    return text[match.end() :].strip() if match is not None else text
+    return _unmarked(text[match.end() :].strip()) if match is not None else text
+
+
+def _unmarked(text: str) -> str:
+    for mark in _MARKS:
+        if text.startswith(mark) and text.endswith(mark) and text.count(mark) == 2:
+            text = text[len(mark) : -len(mark)].strip()
+    return text

@@ -16,9 +16,9 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from r1_plugins.rules.answers import AnswerRule, GoldError, known
 from r1core.types import Problem, Score, Sentinel
@@ -31,7 +31,7 @@ _PROBES: tuple[Any, ...] = (None, True, 0, -1.5, "", "x", [], {}, [0], {"x": 0})
 
 
 class JsonSchema(AnswerRule[str]):
-    """1 for JSON that is valid under the schema, else 0, or a share of `partial`. The gold is the schema as text."""
+    """1 for JSON valid under the schema, else 0, or a share of `partial`. The gold is the schema or its text."""
 
     name = "json_schema"
     preload = ("jsonschema",)
@@ -49,18 +49,27 @@ class JsonSchema(AnswerRule[str]):
             description="worth of an object whose required keys are all valid and something else is not",
         )
 
+        @model_validator(mode="after")
+        def _is_a_schema(self) -> Self:
+            fault = (
+                _fault(json.dumps(self.schema_, sort_keys=True)) if self.schema_ is not None and _installed() else ""
+            )
+            if fault:
+                raise ValueError(fault)
+            return self
+
     config: Config
 
     @classmethod
     def check(cls) -> list[str]:
         """Whether what validates is installed."""
-        return (
-            [] if importlib.util.find_spec("jsonschema") else ["jsonschema not installed: pip install 'r1core[train]'"]
-        )
+        return [] if _installed() else ["jsonschema not installed: pip install 'r1core[train]'"]
 
     def gold(self, problem: Problem) -> str:
         """The schema, checked."""
         schema = problem.reference if self.config.schema_ is None else self.config.schema_
+        if isinstance(schema, str):
+            schema = _parsed(schema)
         if not isinstance(schema, Mapping):
             raise GoldError(f"the reference is {schema!r:.200}: give a JSON Schema, or the option `schema`")
         try:
@@ -144,6 +153,17 @@ def _validator(schema: str) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
+def _installed() -> bool:
+    return importlib.util.find_spec("jsonschema") is not None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _fault(schema: str) -> str:
     """Why answers cannot be judged by this schema, "" where they can."""
     import jsonschema

@@ -48,7 +48,7 @@ class Language(Reward):
         def _known(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
             for language in languages:
                 if language not in SCRIPT_OF:
-                    raise ValueError(f"no language is called {language!r}: {did_you_mean(language, SCRIPT_OF)}")
+                    raise ValueError(f"no language is called {language!r}: {_near(language)}")
             return languages
 
     config: Config
@@ -79,7 +79,7 @@ class Language(Reward):
         """Why its language cannot be told."""
         language = base(problem.language)
         if language not in SCRIPT_OF:
-            return f"the problem's language is {problem.language!r}: {did_you_mean(language, SCRIPT_OF)}"
+            return f"the problem's language is {problem.language!r}: {_near(language)}"
         if language in self._of[SCRIPT_OF[language]]:
             return ""
         told = self.config.languages or BY_LETTERS
@@ -107,7 +107,7 @@ class Language(Reward):
         counts: Counter[str] = Counter()
         for script, found in words(text):
             own = self._of[script]
-            if script in self._identifiers or (script == "han" and len(own) > 1):
+            if script in self._identifiers or (script == "han" and (self.config.languages or len(own) > 1)):
                 counts.update(self._told_apart(script, text))
             else:
                 counts[own[0] if own else script] += len(found)
@@ -133,6 +133,10 @@ class Language(Reward):
         if len(split) > MAX_SENTENCES:
             split = [split[number * len(split) // MAX_SENTENCES] for number in range(MAX_SENTENCES)]
         yield from ((" ".join(own), own) for own in split)
+
+
+def _near(language: str) -> str:
+    return did_you_mean(language, SCRIPT_OF, otherwise="known: ")
 
 
 def _joined(split: Sequence[list[str]]) -> list[list[str]]:
