@@ -113,10 +113,11 @@ class Batch:
         for index, asking in self._asking.items():
             sees = self._service.specs[index].sees
             own = [place for place in places if index in self._applicable[place]]
-            if own:  # a group is one whatever is asked beside it: another may have the same problem
-                problems = {p: self._rollouts[p].problem for p in own}
-                apart = {p: replace(problem, id=f"{problem.id}#{places.start}") for p, problem in problems.items()}
-                asking.add([(p, apart[p], seen(self._rollouts[p].response, sees)) for p in own])
+            if own:
+                group = [(p, self._rollouts[p].problem, seen(self._rollouts[p].response, sees)) for p in own]
+                if self._service.specs[index].remote:  # which is asked as groups come: they may have one problem
+                    group = [(p, replace(asked, id=f"{asked.id}#{places.start}"), said) for p, asked, said in group]
+                asking.add(group)
 
     def _collect(self) -> tuple[list[dict[int, Outcome]], list[dict[int, float]]]:
         """The outcomes of each answer, by reward, and how long each took in a worker."""

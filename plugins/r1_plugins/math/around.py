@@ -12,14 +12,14 @@ from r1_plugins.math.tokens import LONGEST
 
 _NEAR = 200
 """Characters on each side that are looked at."""
-_WRAPS = r"(?:[\s$*]|\\[\[\](),;!>]|\\(?:displaystyle|quad|qquad|begin\{\w+\*?\}|end\{\w+\*?\}))*"
+_WRAPS = r"(?:[\s$*]|\\[\[\](),;!>]|\\(?:displaystyle|quad|qquad|begin\{\w{1,20}\*?\}|end\{\w{1,20}\*?\}))*"
 _SPOILT_BEFORE = re.compile(
     rf"(?:[-+/^_<>≠±\u00d7·÷{{\d]|\\(?:cdot|times|div|pm|mp|neq?|not|frac|sqrt|lnot|neg)|"
     rf"\b(?:not|never|nor|neither|except)\b|n't){_WRAPS}\Z",
     re.IGNORECASE,
 )
 _SPOILT_AFTER = re.compile(
-    rf"{_WRAPS}(?:[-+/_=<>≠±\u00d7·÷}}!\d]|\^(?!\{{?\\circ)|\\(?:cdot|times|div|pm|mp|neq?|lor|vee|frac|sqrt)(?![A-Za-z])|"
+    rf"\A{_WRAPS}(?:[-+/_=<>≠±\u00d7·÷}}!\d]|\^(?!\{{?\\circ)|\\(?:cdot|times|div|pm|mp|neq?|lor|vee|frac|sqrt)(?![A-Za-z])|"
     rf"[\W_]*\b(?:or|wait|no|actually|maybe|perhaps|hmm|but|is (?:not|wrong))\b)",
     re.IGNORECASE,
 )
