@@ -55,7 +55,7 @@ class Batch:
             self._engine.cancel(self._work)
         for asking in self._asking.values():
             if isinstance(asking, AskingMeanwhile):
-                asking.let_go()
+                asking.forget()
 
     def add(self, place: int, rollout: Rollout) -> None:
         """Score this answer, which is at `place`. Raises RecipeError where no reward applies to its problem."""

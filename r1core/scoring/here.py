@@ -113,6 +113,7 @@ class AskingMeanwhile(Asking):
         self._complete: queue.SimpleQueue[Answers | None] = queue.SimpleQueue()
         self._outcomes: dict[int, Outcome] = {}
         self._error: BaseException | None = None
+        self._is_forgotten = False
         self._thread = threading.Thread(target=self._run, name=f"r1-{reward.name}", daemon=True)
         self._thread.start()
 
@@ -134,10 +135,16 @@ class AskingMeanwhile(Asking):
         """Nothing more comes."""
         self._complete.put(None)
 
+    def forget(self) -> None:
+        """Ask about nothing more; returns when what is under way has come to its end, and is on record."""
+        self._is_forgotten = True
+        self.let_go()
+        self._thread.join()
+
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())  # they are the main thread's
         try:
-            while (groups := self._next())[0] is not None:
+            while (groups := self._next())[0] is not None and not self._is_forgotten:
                 answers = [answer for group in groups if group is not None for answer in group]
                 self._outcomes |= _ask(self._reward, sorted(answers, key=lambda answer: answer[0]))
                 if groups[-1] is None:

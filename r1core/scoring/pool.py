@@ -40,7 +40,7 @@ UNSURE = "verifier_unsure"
 
 
 class Pool:
-    """Some workers of one interpreter. All but `close` returns at once; `turn` by `turn` the work is done."""
+    """Some workers of one interpreter. Its owner turns it: `hand_out`, wait for news or a deadline, `attend`."""
 
     def __init__(
         self, rewards: Sequence[WorkerReward], launch: Launch, *, workers: int, memory_mib: int, sentinels: bool

@@ -6,7 +6,7 @@ In: one hello (rewards, parent, memory_mib), then orders: `{"fork": number}`, wi
 ends as descriptors, and `{"reap": pid}`. Out: `{"ready": true}` or `{"error": ...}`, then
 `{"forked": number, "pid": ...}` and `{"reaped": pid, "code": ...}`. A worker that has ended keeps its pid
 until the parent orders it to be reaped, so no signal can reach a stranger. When the parent is gone, so are
-the workers, all that they started, and this process. It has no threads, for it forks.
+the workers with their process groups, and this process. It has no threads, for it forks.
 """
 
 from __future__ import annotations

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from built_ins import built_in, elsewhere, suites
 from tiny_engines import ECHO, HEAD, LLAMA, ON_CPU
 
-from r1core.plugins import PluginHost
 from r1core.testing import ObjectiveSuite, PolicySuite, SamplerSuite, TrainerSuite
 from r1core.testing.objectives import OLD_LOGPROB
-from r1core.testing.suite import ComponentSuite
-
-EXTRAS = Path(__file__).parents[1] / "extras"
-"""Where the suites are of what needs more than a test environment has."""
 
 # --- the built-ins ---------------------------------------------------------------------------------
 
@@ -224,16 +218,6 @@ class TestPolicyGradient(ObjectiveSuite):
         return -advantage * (OLD_LOGPROB + log_ratio)
 
 
-def suites() -> list[type[ComponentSuite]]:
-    """The suites of this file."""
-    found = [each for name, each in globals().items() if name.startswith("Test")]
-    return [each for each in found if issubclass(each, ComponentSuite)]
-
-
 def test_every_built_in_engine_and_trainer_has_a_suite() -> None:
-    kinds = {suite.kind for suite in suites()}
-    built_in = {(c.kind, c.name) for c in PluginHost.discover(allow=()).components() if c.kind in kinds}
-    there = set(re.findall(r'component = "(\w+)"', (EXTRAS / "test_deepspeed_policy.py").read_text(encoding="utf-8")))
-    assert there == {"deepspeed"}
-    assert {(suite.kind, suite.component) for suite in suites()} | {("policy", name) for name in there} == built_in
-    assert kinds == {"policy", "sampler", "objective", "trainer"}
+    kinds = {"policy", "sampler", "objective", "trainer"}
+    assert suites(globals()) | elsewhere(kinds) == built_in(kinds)

@@ -1,162 +1,19 @@
-"""Built-in rewards, estimators, filters and sources pass the suites that strangers inherit."""
+"""Built-in estimators, filters and sources pass the suites that strangers inherit."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from judge_by_rules import judging
-from model_by_hand import write_model
+from built_ins import built_in, elsewhere, suites
 
-from r1core.plugins import PluginHost
 from r1core.store import rollout_row, write_rows
-from r1core.testing import AdvantageSuite, FilterSuite, RewardSuite, SourceSuite
-from r1core.testing.suite import ComponentSuite
+from r1core.testing import AdvantageSuite, FilterSuite, SourceSuite
 from r1core.types import Floats, GroupSignals, Problem, Response, Rollout, Verdict
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-sys.path.insert(0, str(FIXTURES))
-from toy_sandbox import ToySandbox, serving  # noqa: E402
-
-KINDS = {"reward": RewardSuite, "advantage": AdvantageSuite, "filter": FilterSuite, "source": SourceSuite}
-
-# --- rewards ---------------------------------------------------------------------------------------
-
-
-class TestAccuracy(RewardSuite):
-    component = "accuracy"
-    cases = "accuracy_cases.jsonl"
-
-
-class TestFormat(RewardSuite):
-    component = "format"
-    cases = "format_cases.jsonl"
-    compares_with_gold = False
-
-
-class TestLanguage(RewardSuite):
-    component = "language"
-    cases = "language_cases.jsonl"
-    compares_with_gold = False
-
-
-class TestCode(RewardSuite):
-    component = "code"
-    cases = "code_cases.jsonl"
-
-
-class TestRemoteCode(RewardSuite):
-    """Before a server on loopback; some of the cases of `code`, for each of its calls is one to the server."""
-
-    component = "remote_code"
-    cases = str(FIXTURES / "remote_code_cases.jsonl")
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def _server(cls) -> Iterator[None]:
-        with serving(ToySandbox()) as toy:
-            cls.options = {"endpoint": {"url": toy.url}}
-            yield
-
-
-class TestOverlong(RewardSuite):
-    component = "overlong"
-    options: ClassVar = {"longest": 100, "margin": 40}
-    cases = "overlong_cases.jsonl"
-    compares_with_gold = False
-
-
-class TestExact(RewardSuite):
-    component = "exact"
-    cases = "exact_cases.jsonl"
-
-
-class TestChoice(RewardSuite):
-    component = "choice"
-    cases = "choice_cases.jsonl"
-
-
-class TestNumeric(RewardSuite):
-    component = "numeric"
-    cases = "numeric_cases.jsonl"
-
-
-class TestGradedAnswers(RewardSuite):
-    component = "graded_answers"
-    cases = "graded_answers_cases.jsonl"
-
-
-class TestJsonSchema(RewardSuite):
-    component = "json_schema"
-    cases = "json_schema_cases.jsonl"
-
-
-class TestSensor(RewardSuite):
-    component = "sensor"
-    cases = "sensor_cases.jsonl"
-
-
-class TestLength(RewardSuite):
-    component = "length"
-    options: ClassVar = {"target": 100}
-    cases = "length_cases.jsonl"
-    compares_with_gold = False
-
-
-class TestRepetition(RewardSuite):
-    component = "repetition"
-    cases = "repetition_cases.jsonl"
-    compares_with_gold = False
-
-
-class TestMath(RewardSuite):
-    component = "math"
-    cases = "math_cases.jsonl"
-
-
-class TestPlaygroundHelpful(RewardSuite):
-    component = "playground_helpful"
-    cases = "helpful_cases.jsonl"
-
-
-class TestPlaygroundSafe(RewardSuite):
-    component = "playground_safe"
-    cases = "safe_cases.jsonl"
-    compares_with_gold = False
-
-
-class TestRewardModel(RewardSuite):
-    """With weights that are set by hand: 1 where the final answer has the word "good". A model that was trained has no
-    cases that hold for any other."""
-
-    component = "reward_model"
-    cases = str(FIXTURES / "word_cases.jsonl")
-    compares_with_gold = False
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def _model(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
-        cls.options = {"model": str(write_model(tmp_path_factory.mktemp("model")))}
-
-
-class TestJudge(RewardSuite):
-    """With a judge by rules: what is promised of the reward itself."""
-
-    component = "judge"
-    cases = "judge_cases.jsonl"
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def _judge(cls) -> Iterator[None]:
-        with judging() as url:
-            cls.options = {"endpoint": {"url": url}, "model": "rules"}
-            yield
-
+KINDS = {"advantage", "filter", "source"}
 
 # --- estimators ------------------------------------------------------------------------------------
 
@@ -458,8 +315,4 @@ def _answered(number: int) -> dict[str, Any]:
 
 
 def test_every_built_in_of_these_kinds_has_a_suite() -> None:
-    suites = [one for one in globals().values() if isinstance(one, type) and issubclass(one, ComponentSuite)]
-    tested = {(suite.kind, suite.component) for suite in suites if suite.component}
-    tested |= {(kind, "reasoning_gym") for kind in ("reward", "source")}  # tests/extras has theirs
-    installed = PluginHost.discover().components()
-    assert {(c.kind, c.name) for c in installed if c.distribution == "r1core" and c.kind in KINDS} == tested
+    assert suites(globals()) | elsewhere(KINDS) == built_in(KINDS)

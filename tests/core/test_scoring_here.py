@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from pathlib import Path
 
@@ -57,6 +58,22 @@ def test_a_judge_is_asked_for_complete_groups_while_others_are_still_sampled(tmp
     assert [[score.parts["judge"] for score in each.scores] for each in scored] == [
         *([0.25, 0.0], [0.0, 0.25, 0.0], [0.25])
     ]
+
+
+def asking():
+    """The threads in which judges are asked."""
+    return [each for each in threading.enumerate() if each.name.startswith("r1-") and each.name != "r1-scoring"]
+
+
+def test_leaving_a_batch_ends_what_a_judge_was_asked(tmp_path):
+    """Nobody asks on behind the back of a stage that goes down, and what is under way is not torn off."""
+    with ScoringService([judge(tmp_path)]) as service:
+        with service.batch([1, 1]) as batch:
+            batch.add(0, group(["yes"]).rollouts[0])
+            assert asking()
+        assert not asking()
+        (scored,) = service.score([group(["no"])])
+    assert scored.scores[0].parts["judge"] == 0.0
 
 
 def test_a_model_is_asked_once_for_all_in_the_stages_own_thread(tmp_path):

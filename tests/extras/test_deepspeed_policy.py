@@ -87,6 +87,18 @@ def test_a_step_that_is_not_finite_changes_nothing(stage: int, loss: Any, tmp_pa
     assert any(not torch.equal(learned[name], old[name]) for name in old)
 
 
+@pytest.mark.parametrize(("stage", "offload"), [(1, "optimizer"), (2, "optimizer"), (3, "optimizer"), (3, "weights")])
+def test_what_lies_in_the_cpus_memory_changes_no_step_and_is_saved(stage: int, offload: str, tmp_path: Path) -> None:
+    plain, spread = opened(tmp_path, stage=stage), opened(tmp_path, stage=stage, offload=offload)
+    for _ in range(3):
+        wanted, found = (each.update(rows(), CrossEntropy(), lr=1e-2) for each in (plain, spread))
+        assert found == pytest.approx(wanted, rel=1e-5)
+    spread.save(tmp_path / "state")
+    again = opened(tmp_path, stage=stage, offload=offload)
+    again.restore(tmp_path / "state")
+    assert again.update(rows(), CrossEntropy(), lr=1e-2) == spread.update(rows(), CrossEntropy(), lr=1e-2)
+
+
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_half_precision_keeps_float32_masters(stage: int, tmp_path: Path) -> None:
     """Steps far below bfloat16's resolution add up."""

@@ -16,16 +16,16 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from r1_plugins.code import fusion
+from r1_plugins.code.by_tests import ByTests
 from r1_plugins.code.comparison import same_text, same_value
 from r1_plugins.code.pipes import CellError
 from r1_plugins.code.reference import Reference, Test, UntestableError, read_reference
-from r1_plugins.code.sentinels import sentinels
 from r1_plugins.code.source import program_of
 from r1core.components import Reward
 from r1core.contexts import RewardContext
 from r1core.endpoints import BadReply, Client, Endpoint, EndpointError, lacking
 from r1core.errors import Interrupted, RefusedError
-from r1core.types import Problem, Response, Score, Sentinel
+from r1core.types import Problem, Response, Score
 
 OVERHEAD_S = 5.0
 """What a call may take beside the program."""
@@ -36,7 +36,7 @@ MOST_PROGRAM = 200_000
 HEALTHY = ("print(6 * 7)", "42")
 
 
-class RemoteCode(Reward):
+class RemoteCode(ByTests):
     """As `code`, with programs run by a SandboxFusion server: 1 for one that passes all its tests, else 0."""
 
     name = "remote_code"
@@ -77,18 +77,6 @@ class RemoteCode(Reward):
     def check(cls) -> list[str]:
         """What calls need."""
         return [f"{name} is not installed: pip install 'r1core[judge]'" for name in lacking()]
-
-    def refuses(self, problem: Problem) -> str:
-        """What is wrong with the problem's tests."""
-        try:
-            read_reference(problem.reference)
-        except UntestableError as error:
-            return str(error)
-        return ""
-
-    def sentinels(self) -> Sequence[Sentinel]:
-        """A function that adds, and one that does not."""
-        return sentinels(shares=self.config.score == "share")
 
     def prepare(self, context: RewardContext) -> None:
         """See that the server is there and tells right from wrong."""

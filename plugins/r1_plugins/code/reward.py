@@ -10,21 +10,20 @@ garbled.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from r1_plugins.code import levels
+from r1_plugins.code.by_tests import ByTests
 from r1_plugins.code.reference import UntestableError, read_reference
 from r1_plugins.code.sandbox import BEGIN_S, Sandbox
-from r1_plugins.code.sentinels import sentinels
 from r1_plugins.code.source import program_of
 from r1_plugins.code.trial import Rules, try_out
 from r1_plugins.code.warden_process import END_S, START_S, SandboxError
 from r1core.components import Reward
 from r1core.errors import SetupError
-from r1core.types import Problem, Response, Score, Sentinel
+from r1core.types import Problem, Response, Score
 
 DEADLINE_S = 30.0
 LONGEST_ANSWER_S = DEADLINE_S - START_S - BEGIN_S - END_S
@@ -32,7 +31,7 @@ LONGEST_ANSWER_S = DEADLINE_S - START_S - BEGIN_S - END_S
 WORKER_MIB = 2048
 
 
-class Code(Reward):
+class Code(ByTests):
     """1 for a program that passes all tests of its problem, else 0; with `score: share` the share that it passes."""
 
     name = "code"
@@ -110,18 +109,6 @@ class Code(Reward):
         share = found.passed / found.total
         value = share if self.config.score == "share" else float(found.passed == found.total)
         return Score(value=value, reason=found.reason or "correct")
-
-    def refuses(self, problem: Problem) -> str:
-        """What is wrong with the problem's tests."""
-        try:
-            read_reference(problem.reference)
-        except UntestableError as error:
-            return str(error)
-        return ""
-
-    def sentinels(self) -> Sequence[Sentinel]:
-        """A function that adds, and one that does not."""
-        return sentinels(shares=self.config.score == "share")
 
     def _rules(self) -> Rules:
         return Rules(
