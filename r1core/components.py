@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from r1core.choices import Options
+from r1core.estimates import Load, Memory, Misfit, ModelShape, Role
 from r1core.types import (
     Floats,
     Group,
@@ -39,6 +40,7 @@ from r1core.types import (
     TrainSequence,
     Verdict,
 )
+from r1core.world import Alone, World
 
 if TYPE_CHECKING:
     import torch
@@ -131,6 +133,11 @@ class ProblemSource(Component):
         """Where the problem that comes as number `number` (from 0) lies, for people: a row of a file."""
         return f"problem {number + 1}"
 
+    @property
+    def vocabulary(self) -> int | None:
+        """How many tokens the tokenizer that it writes has; None where that cannot be told before it is written."""
+        return None
+
     def write_tokenizer(self, folder: Path) -> None:
         """Write a Hugging Face tokenizer with its chat template, fit to this source's text, into `folder`.
 
@@ -154,15 +161,48 @@ class Loss(Protocol):
 
 
 class Policy(Component):
-    """Weights, optimizer and tokenizer. Built by the core, then `open`ed on one model folder."""
+    """Weights, optimizer and tokenizer. Built by the core, then `open`ed on one model folder.
+
+    Where several processes train together (`world`), each has one, and each calls the same methods with the same
+    arguments, the whole batch: the policies share out the work between them, and every rank gets the whole answer.
+    """
 
     kind = "policy"
+
+    @property
+    def world(self) -> World:
+        """The processes that train together, met at the first call; this one alone, unless a launcher started it."""
+        return Alone()
+
+    @property
+    def ranks(self) -> int:
+        """How many processes its options ask for; a train stage with more than one is started by `launch`."""
+        return 1
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The machines that they run on, all of which see the run's folder; none: this one alone."""
+        return ()
+
+    def launch(self, program: Sequence[str], *, folder: Path) -> list[str]:
+        """The command that runs `program` (a command, too) once for each rank, its number in RANK, on this machine or
+        its `hosts`, and ends when one of them fails. What it needs to write goes into `folder`."""
+        raise NotImplementedError(f"policy {self.name!r} runs in one process")
 
     @classmethod
     def architecture_options(cls, model_type: str) -> type[Options] | None:
         """What an architecture of this type is made of, so that the plan finds slips in it; None where that cannot be
         told. Raises RecipeError for a type that must be a slip. May import nothing heavy."""
         return None
+
+    def memory(self, shape: ModelShape, load: Load) -> Memory | None:
+        """What one rank takes for a model of this shape under this load, for `--dry-run`; None where it cannot tell.
+        May import nothing heavy."""
+        return None
+
+    def misfits(self, shape: ModelShape) -> Sequence[Misfit]:
+        """Why it cannot train or run a model of this shape; the plan refuses these. May import nothing heavy."""
+        return ()
 
     @abc.abstractmethod
     def create(self, folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
@@ -220,7 +260,7 @@ class Policy(Component):
     @abc.abstractmethod
     def save(self, folder: Path) -> None:
         """Write all that the next `update` depends on into `folder`: weights in full precision, the optimizer. No
-        pickles. Raises OSError when the disk does not take it."""
+        pickles. Raises OSError when the disk does not take it, then on every rank."""
 
     @abc.abstractmethod
     def restore(self, folder: Path) -> None:
@@ -229,6 +269,12 @@ class Policy(Component):
     @abc.abstractmethod
     def module(self) -> Any:
         """The model itself, for a sampler that shares it (`native`)."""
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Each present weight whole, under its name in an exported folder, one after the other and never many at once,
+        on the device and in the format that it computes in: for a sampler with a copy of its own. Tied weights come
+        once. Ranks go through them together, each to the end. What comes next may overwrite what came before."""
+        raise NotImplementedError(f"policy {self.name!r} gives its weights to no other engine")
 
 
 class Sampler(Component):
@@ -243,6 +289,17 @@ class Sampler(Component):
     @abc.abstractmethod
     def generate(self, requests: Sequence[SampleRequest]) -> Iterator[Rollout]:
         """Yield rollouts as they finish, in any order; every sample of every request comes exactly once."""
+
+    def memory(self, shape: ModelShape, load: Load, *, policy: Policy) -> Memory | None:
+        """What it takes beside the policy whose weights it samples with; None where it cannot tell. As `Policy.memory`."""
+        return None
+
+    def misfits(self, shape: ModelShape, *, policy: Policy) -> Sequence[Misfit]:
+        """Why it cannot sample from a model of this shape, trained by this policy; the plan refuses these."""
+        return ()
+
+    def rest(self) -> None:
+        """It is not asked again before the next `sync`: give memory back to the policy beside it."""
 
 
 # --- what an answer is worth -----------------------------------------------------------------
@@ -261,6 +318,8 @@ class Reward(Component):
     remote: ClassVar[bool] = False
     memory_mib: ClassVar[int] = 2048
     """Most address space of a worker that it runs in, MiB."""
+    gold_form: ClassVar[str] = ""
+    """What a problem's reference looks like, for whoever writes the data; `r1 explain` shows it."""
 
     @abc.abstractmethod
     def score(self, problem: Problem, response: Response) -> Score:
@@ -365,6 +424,17 @@ class Trainer(Component):
     @property
     def planned_steps(self) -> int | None:
         """How many steps it will take; None when the data decides."""
+        return None
+
+    @property
+    def models_beside(self) -> Mapping[Role, str | None]:
+        """The models that it holds beside the one it trains, and the stage that each begins from (None: where its own
+        begins). A critic counts where an estimator needs one."""
+        return {}
+
+    def update_tokens(self, length: int) -> int | None:
+        """Tokens of one optimizer step at most, prompts included, where no sequence has more than `length`; None where
+        the data decides."""
         return None
 
     @property

@@ -121,12 +121,9 @@ class StageProcess:
             self._process.join()
             raise self._vanished() from None
         self.has_spoken = True
-        if "event" in message:
-            return from_json(message)
-        self._process.join()
-        if "finished" in message:
-            return Finished(**message["finished"])
-        raise _revived(message)
+        if "event" not in message:
+            self._process.join()
+        return understood(message)
 
     def stop(self) -> None:
         """Ask it to save at its next chance and to end; its last word is then `Interrupted`, or it had finished."""
@@ -199,17 +196,23 @@ def _main(
     log: str,
     lock: _Held,
 ) -> None:
-    os.setpgid(0, 0)  # whatever it starts can be ended with it
     os.environ.clear()
     os.environ.update(environment)
-    _print_into(Path(log))
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+    attend(pipe, work, arguments, log=Path(log))
+
+
+def attend(pipe: Connection, work: Work, arguments: Mapping[str, Any], *, log: Path) -> bool:
+    """Be the process at the other end of a pipe: do the work, say what comes of it, obey and end with whoever listens.
+    Whether it went well."""
+    os.setpgid(0, 0)  # whatever it starts can be ended with it
+    _print_into(log)
     request = _Request()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, request.make)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_obey, args=(pipe, request), daemon=True).start()
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(threads)
     sending = threading.Lock()
 
     def send(message: Mapping[str, Any]) -> None:
@@ -217,7 +220,9 @@ def _main(
         with sending:
             pipe.send_bytes(data)
 
-    send(_outcome(work, lambda event: send(to_json(event)), lambda: request.made, arguments))
+    outcome = _outcome(work, lambda event: send(to_json(event)), lambda: request.made, arguments)
+    send(outcome)
+    return "finished" in outcome
 
 
 def _outcome(
@@ -228,6 +233,8 @@ def _outcome(
         return {"finished": asdict(work(emit, stopping, arguments))}
     except R1Error as error:
         return {"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+    except BrokenStageError as error:  # of a process that this one had started
+        return {"traceback": str(error)}
     except BaseException:
         return {"traceback": traceback.format_exc()}
 
@@ -248,6 +255,15 @@ def _obey(pipe: Connection, request: _Request) -> None:
             request.make()
     except (EOFError, OSError):
         os.killpg(0, signal.SIGKILL)
+
+
+def understood(message: Mapping[str, Any]) -> Event | Finished:
+    """What a process said through its pipe. Raises what it said that it had raised."""
+    if "event" in message:
+        return from_json(message)
+    if "finished" in message:
+        return Finished(**message["finished"])
+    raise _revived(message)
 
 
 def _revived(message: Mapping[str, Any]) -> Exception:

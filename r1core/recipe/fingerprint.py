@@ -26,7 +26,7 @@ from r1core.recipe.environment import Environment
 from r1core.recipe.names import Draft
 from r1core.recipe.schema import SCHEMA_VERSION
 
-UNCOUNTED = ("gate", "scoring", "checkpoint", "rollouts", "seed", "variant")
+UNCOUNTED = ("gate", "scoring", "checkpoint", "rollouts", "stall_s", "seed", "variant")
 NEWLINE = b"\n"
 LARGE_BYTES = 64_000_000
 """A larger file counts by its size and time of change: hashing gigabytes would make every plan slow."""

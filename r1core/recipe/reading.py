@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from r1core.choices import Use
 from r1core.recipe.schema import Scratch, Stage, StageKind
 
-ENGINES = frozenset({"policy", "threads", "gate"})
+ENGINES = frozenset({"policy", "threads", "stall_s", "gate"})
 SAMPLED = frozenset({"sampler", "sampling", "scoring", "rewards"})
-SHARED = frozenset({"policy", "sampler", "sampling", "scoring", "threads", "checkpoint", "rollouts"})
+SHARED = frozenset({"policy", "sampler", "sampling", "scoring", "threads", "stall_s", "checkpoint", "rollouts"})
 """What top-level defaults may give a stage: only told of when everything else is in order."""
 
 

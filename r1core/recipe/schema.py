@@ -87,6 +87,11 @@ class Scoring(Options):
         ge=256,
         description="address space of a scoring process, MiB; the most that its rewards declare when absent",
     )
+    unreadable_golds: Literal["refuse", "skip"] = Field(
+        "refuse",
+        description="problems whose gold a reward cannot judge answers by: refuse the run and say which, or leave them "
+        "out and count them (`golds/unreadable`); of an endless source the first 256 are looked at",
+    )
 
 
 class Checkpointing(Options):
@@ -267,7 +272,13 @@ class Stage(Options):
     )
     gate: list[Bound] = Field(default_factory=list, description="limits that stop the run (exit 4)")
     extend: Extend | None = Field(None, description="train on when a metric is not reached")
-    threads: int = Field(1, ge=1, description="compute threads of the stage's process")
+    threads: int = Field(1, ge=1, description="compute threads of the stage's process, or of each of its ranks")
+    stall_s: float = Field(
+        1800,
+        gt=0,
+        description="seconds without a step or unit after which that is said, and what each thread does is printed "
+        "into the stage's output",
+    )
     seed: int | None = Field(
         None, ge=0, description="everything random in it is derived from this; from the recipe's `seed` when absent"
     )

@@ -2,7 +2,7 @@
 
 `models:` become stages of the same name, placed first. `problems:` and `rewards:` are put where a
 stage names them; `{use: <slot>, weight: 2}` lays options over the slot. `engines:`, `sampling:`,
-`scoring:`, `checkpoint:`, `rollouts:` and `threads:` are defaults under each stage's own keys, given
+`scoring:`, `checkpoint:`, `rollouts:`, `threads:` and `stall_s:` are defaults under each stage's own keys, given
 only to stages that use them, so that a sampling knob never makes a supervised stage stale.
 """
 
@@ -171,7 +171,7 @@ class _Filler:
             return stage
         samples = "problems" in stage.map or "evaluate" in stage.map or "sample" in stage.map
         engines = self._root.map.get("engines", Node({}, stage.mark)).map
-        wanted = {"policy": engines.get("policy"), "threads": self._root.map.get("threads")}
+        wanted = {"policy": engines.get("policy"), **{key: self._root.map.get(key) for key in ("threads", "stall_s")}}
         if "train" in stage.map:
             wanted["checkpoint"] = self._root.map.get("checkpoint")
         if "train" in stage.map and "problems" in stage.map:

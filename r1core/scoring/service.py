@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from types import TracebackType
 from typing import Self
 
@@ -32,6 +33,7 @@ from r1core.scoring.spec import RewardSpec
 from r1core.scoring.tally import Tally
 from r1core.scoring.wire import Outcome
 from r1core.types import Group, Score
+from r1core.world import Alone, World
 
 WINDOW = 256
 """Least answers, those of earlier calls among them, over which the share lost to infrastructure is taken: one answer
@@ -142,12 +144,16 @@ class ScoringService:
             for index, reward in self._resident.items()
         }
 
-    def metrics(self) -> dict[str, float]:
-        """Shares of the answers scored since the last call, the seconds it took, and what rewards here measured."""
-        found = self.tally.take()
+    def metrics(self, world: World | None = None) -> dict[str, float]:
+        """Shares of the answers scored since the last call, the seconds it took, and what rewards here measured: of
+        all ranks, where several score."""
+        world = world or Alone()
+        found = self.tally.take(world)
         for index, reward in self._resident.items():
-            for key, value in reward.metrics().items():
+            told = world.gather(reward.metrics())
+            for key in dict.fromkeys(key for own in told for key in own):
                 prefix = TIMES if key.startswith(TIMES) else ""
+                value = fmean(own[key] for own in told if key in own)
                 found[f"{prefix}verifier/{self.names[index]}/{key.removeprefix(TIMES)}"] = value
         return found
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from statistics import fmean
+from typing import Any
 
 from r1core.scoring.wire import Outcome
 from r1core.types import Score
+from r1core.world import Alone, World
 
 _LATE = "verifier_timeout"
 
@@ -45,8 +48,9 @@ class Tally:
         for index, spent in seconds.items():
             self._seconds[index].append(spent)
 
-    def take(self) -> dict[str, float]:
-        """The shares and times since the last call."""
+    def take(self, world: World | None = None) -> dict[str, float]:
+        """The shares and times since the last call; of all ranks, which then take together."""
+        self._add_up((world or Alone()).gather((self._all, self._own, self._seconds, self._gaps, self.waited_s)))
         found = {**_shares("verifier", self._all), "time/verifier_s": self.waited_s}
         for index, name in enumerate(self._names):
             if len(self._names) > 1 and self._own[index]["answers"]:
@@ -57,6 +61,15 @@ class Tally:
                 found[f"time/verifier/{name}/p99_ms"] = 1e3 * _p99(self._seconds[index])
         self._start()
         return found
+
+    def _add_up(self, counts: Sequence[tuple[Any, ...]]) -> None:
+        """Be the sum of several: counts and lists are added, what ranks waited for beside each other is not."""
+        every, own, seconds, gaps, waited = zip(*counts, strict=True)
+        self._all = sum(every, Counter())
+        self._own = [sum(ranks, Counter()) for ranks in zip(*own, strict=True)]
+        self._seconds = [[*chain(*ranks)] for ranks in zip(*seconds, strict=True)]
+        self._gaps = [[*chain(*ranks)] for ranks in zip(*gaps, strict=True)]
+        self.waited_s = max(waited)
 
 
 def _shares(prefix: str, counts: Counter[str]) -> dict[str, float]:

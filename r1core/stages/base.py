@@ -22,12 +22,13 @@ from r1core.recipe.environment import Environment
 from r1core.recipe.schema import RewardUse
 from r1core.scoring import RewardSpec, ScoringService
 from r1core.scoring.python import Interpreter
-from r1core.stages.problems import ProblemStream
+from r1core.stages.problems import ProblemStream, Without
 from r1core.store import MetricsWriter
 from r1core.store.files import artifact
 from r1core.store.kills import reached
 from r1core.types import Rollout, Score
 from r1core.usage import Meter
+from r1core.world import Alone, World, meet
 
 if TYPE_CHECKING:
     from r1core.recipe.plan import Plan, StagePlan
@@ -44,12 +45,19 @@ def _never() -> bool:
     return False
 
 
+def _nothing() -> None:
+    return
+
+
 @dataclass(kw_only=True)
 class Job:
     """One stage as it runs. `artifacts` maps the stages it depends on to their model or data folders.
 
     `stopping` says whether the run was asked to stop: the stage then saves at its next chance and
     raises `interrupted()`.
+
+    Several ranks may work on a train stage (`world`). What the run keeps is written by the one that `leads`; the
+    others have a folder of their `own`, which is forgotten.
     """
 
     plan: Plan
@@ -58,10 +66,25 @@ class Job:
     artifacts: Mapping[str, Path]
     emit: Callable[[Event], None]
     stopping: Callable[[], bool] = _never
+    alive: Callable[[], None] = _nothing
+    """Called at each step or unit."""
     meter: Meter = field(default_factory=Meter)
+    world: World = field(default_factory=Alone)
+    own: Path = Path()
     last_metrics: dict[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Of each source, by its config as JSON, the numbers of the problems that no answer is asked for."""
     _built: list[Component] = field(default_factory=list)
     _remembered: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.leads:
+            self.own = self.folder
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is this rank that writes what is kept."""
+        return self.world.rank == 0
 
     def key(self, *parts: int | str) -> int:
         """A key derived from (seed, the stage's name, *parts): the same for all variants of a stage."""
@@ -84,10 +107,20 @@ class Job:
     @contextlib.contextmanager
     def artifact(self, kind: str) -> Iterator[Path]:
         """A folder to fill, which becomes `model/` or `data/` when the block ends well."""
-        with artifact(self.folder / kind) as folder:
+        with self.written(kind) as folder:
             yield folder
             reached("artifact")
         reached("artifact.done")
+
+    @contextlib.contextmanager
+    def written(self, name: str) -> Iterator[Path]:
+        """A folder to fill, by all ranks together, that gets its name in the stage's folder when the block ends well;
+        then all can read it."""
+        path = self.folder / name
+        with artifact(path) if self.leads else contextlib.nullcontext(path) as folder:
+            yield Path(self.world.first(str(folder)))
+            meet(self.world)
+        meet(self.world)
 
     def step(self, event: StepDone, writer: MetricsWriter) -> None:
         """Log one step or unit and show it."""
@@ -96,6 +129,7 @@ class Job:
 
     def log(self, step: int, metrics: Mapping[str, float], writer: MetricsWriter) -> None:
         """Log one step or unit, without a word where an earlier process has shown it."""
+        self.alive()
         writer.append(step, metrics)
         self.last_metrics.update(metrics)
 
@@ -123,10 +157,15 @@ class Job:
         source.listener = self.note
         return source
 
+    def asked(self, use: Use) -> ProblemSource:
+        """The same, without the problems that no reward of the stage could judge answers to (`unreadable_golds`)."""
+        source, numbers = self.source(use), self.left_out.get(use.model_dump_json())
+        return source if numbers is None else Without(source, numbers)
+
     def stream(self) -> ProblemStream:
         """The stage's `problems`."""
         assert self.stage.stage.problems is not None, "the plan checks that the stage has problems"
-        return ProblemStream(self.stage.stage.problems, self.source, seed=self.stage.seed)
+        return ProblemStream(self.stage.stage.problems, self.asked, seed=self.stage.seed)
 
     def policy(self) -> Policy:
         """The stage's training engine, nothing opened yet."""
@@ -155,6 +194,8 @@ class Job:
 
     def _reward_context(self, part: str) -> RewardContext:
         name = part.strip(".") or "reward"  # a recipe names it, and is not trusted to name folders
+        if not self.leads:
+            name += f".rank-{self.world.rank}"
         folder = self.folder.parent / REWARDS / self.stage.id / name
         folder.mkdir(parents=True, exist_ok=True)
         return _Within(folder=folder, note=self.note, stopping=self.stopping)

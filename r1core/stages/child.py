@@ -7,8 +7,9 @@ Source, data or versions that changed since the run began would give an artifact
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from r1core.events import Event
 from r1core.plugin_host.discovery import Provider
 from r1core.plugins import PluginHost
 from r1core.processes import Finished
+from r1core.ranks import run_ranks
 from r1core.recipe.plan import Plan, StagePlan, make_plan
 from r1core.recipe.resolve import resolve
 from r1core.stages import run_stage
 from r1core.stages.base import Job
+from r1core.stages.stall import Stall
 from r1core.store import RunDirectory
 from r1core.usage import Meter
 
@@ -53,7 +56,15 @@ def run_in_process(
     artifacts = {name: _artifact(directory, plan.stage(name)) for name in stage.inputs}
     folder = directory.stage(stage.id).path
     job = Job(plan=plan, stage=stage, folder=folder, artifacts=artifacts, emit=emit, stopping=stopping, meter=meter)
-    metrics, used = run_stage(job), meter.now()
+    with tempfile.TemporaryDirectory() as own:
+        if stage.kind == "train":
+            policy = job.policy()
+            if "rank" in arguments:
+                job = replace(job, world=policy.world, own=Path(own))
+            elif policy.ranks > 1:
+                return run_ranks(policy, arguments, stage=stage, folder=folder, emit=emit, stopping=stopping)
+        with Stall(stage.stage.stall_s, job.note) as stall:
+            metrics, used = run_stage(replace(job, alive=stall.ended)), meter.now()
     return Finished(metrics=metrics, wall_s=round(used.wall_s, 3), cpu_s=round(used.cpu_s, 3))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +21,9 @@ from r1core.stages.problems import balanced
 from r1core.stages.progress import CRITIC, POLICY, REFERENCE, Progress
 from r1core.stages.sampling import Arrived, Unscored, counted, sample_groups
 from r1core.store import answer_of, problem_of, read_rows
-from r1core.store.files import artifact
 from r1core.store.rollouts import RolloutsWriter
 from r1core.types import Answer, At, Floats, Group, Problem, Rollout, SampleRequest, TrainSequence
+from r1core.world import share, whole
 
 PROBE = 4
 """Answers of each rollout batch whose log-probs the policy computes again."""
@@ -45,6 +46,7 @@ class Context:
         start: Path,
     ) -> None:
         self.job = job
+        self.world = job.world
         self.policy = policy
         self._scoring = scoring
         self._legs = legs
@@ -105,27 +107,32 @@ class Context:
         # The same problem may come twice in a run: its place in the run makes it a problem of its own.
         places = range(len(earlier), len(earlier) + prompts)
         problems = [replace(p, id=f"{p.id}@{at.step}.{place}") for p, place in zip(problems, places, strict=True)]
-        with self._scores(at, [samples] * prompts) as batch:
+        own = share(self.world, prompts)
+        with self._scores(at, [samples] * len(own)) as batch:
             groups = self._sampled(
                 at,
-                problems,
+                [problems[i] for i in own],
                 samples=samples,
-                key=lambda i, sample: self.job.key("rollout", at.step, places[i], sample),
+                key=lambda i, sample: self.job.key("rollout", at.step, places[own[i]], sample),
                 arrived=batch.add,
             )
-            self._cost.add(ROLLOUTS, [rollout for group in groups for rollout in group.rollouts])
             self._probe(groups)
             groups = batch.finish(groups)
+        groups = whole(self.world.gather(groups))
+        self._cost.add(ROLLOUTS, [rollout for group in groups for rollout in group.rollouts])
         self._batch = (at.step, [*earlier, *groups])
         self._rollouts.add(at.step, self._batch[1])
         return groups
 
     def greedy(self, at: At, problems: Sequence[Problem]) -> Floats:
         """The reward of one greedy answer to each problem."""
-        with self._scores(at, [1] * len(problems)) as batch:
-            groups = self._sampled(at, problems, samples=1, temperature=0.0, key=lambda *place: 0, arrived=batch.add)
-            self._cost.add("greedy", [group.rollouts[0] for group in groups])
-            return np.array([float(group.rewards_G[0]) for group in batch.finish(groups)])
+        own = [problems[i] for i in share(self.world, len(problems))]
+        with self._scores(at, [1] * len(own)) as batch:
+            groups = self._sampled(at, own, samples=1, temperature=0.0, key=lambda *place: 0, arrived=batch.add)
+            groups = batch.finish(groups)
+        groups = whole(self.world.gather(groups))
+        self._cost.add("greedy", [group.rollouts[0] for group in groups])
+        return np.array([float(group.rewards_G[0]) for group in groups])
 
     def _sampled(
         self,
@@ -139,48 +146,54 @@ class Context:
     ) -> list[Group]:
         """Answers as the stage samples them, at its own temperature unless one is given."""
         sampling = self.job.stage.stage.sampling
-        return sample_groups(
-            self.sampler(),
-            self.policy,
-            problems,
-            samples=samples,
-            max_new_tokens=sampling.max_new_tokens.at(at.position, at.length),
-            temperature=sampling.temperature.at(at.position, at.length) if temperature is None else temperature,
-            top_p=sampling.top_p,
-            key=key,
-            arrived=arrived,
-        )
+        with self.sampler() as sampler:
+            return sample_groups(
+                sampler,
+                self.policy,
+                problems,
+                samples=samples,
+                max_new_tokens=sampling.max_new_tokens.at(at.position, at.length),
+                temperature=sampling.temperature.at(at.position, at.length) if temperature is None else temperature,
+                top_p=sampling.top_p,
+                key=key,
+                arrived=arrived,
+            )
 
     def continuations(self, at: At, states: Sequence[tuple[Rollout, int]], *, samples: int) -> list[Floats]:
         """The rewards of `samples` answers that go on from each state."""
         sampling = self.job.stage.stage.sampling
         longest = sampling.max_new_tokens.at(at.position, at.length)
+        places = share(self.world, len(states))
+        own = [states[place] for place in places]
         requests = [
             SampleRequest(
                 problem=rollout.problem,
                 prompt_ids=rollout.prompt_ids,
                 prefix_ids=rollout.completion_ids[:kept],
-                keys=tuple(self.job.key("continuation", at.step, number, i) for i in range(samples)),
+                keys=tuple(self.job.key("continuation", at.step, places[number], i) for i in range(samples)),
                 samples=tuple(number * samples + i for i in range(samples)),
                 max_new_tokens=max(1, longest - kept),
                 temperature=sampling.temperature.at(at.position, at.length),
                 top_p=sampling.top_p,
             )
-            for number, (rollout, kept) in enumerate(states)
+            for number, (rollout, kept) in enumerate(own)
         ]
-        with self._scores(at, [samples] * len(states)) as batch:
+        with self._scores(at, [samples] * len(own)) as batch, self.sampler() as sampler:
             found: dict[int, Rollout] = {}
-            for rollout in self.sampler().generate(requests):
+            for rollout in sampler.generate(requests):
                 place = rollout.sample
-                found[place] = counted(rollout, before=states[place // samples][1])
+                found[place] = counted(rollout, before=own[place // samples][1])
                 batch.add(place, found[place])
             rollouts = [found[place] for place in sorted(found)]
-            self._cost.add("continuations", rollouts)
-            groups = [
-                Group(problem=rollout.problem, rollouts=tuple(rollouts[number * samples : (number + 1) * samples]))
-                for number, (rollout, _) in enumerate(states)
-            ]
-            return [group.rewards_G for group in batch.finish(groups)]
+            groups = batch.finish(
+                [
+                    Group(problem=rollout.problem, rollouts=tuple(rollouts[number * samples : (number + 1) * samples]))
+                    for number, (rollout, _) in enumerate(own)
+                ]
+            )
+        groups = whole(self.world.gather(groups))
+        self._cost.add("continuations", [rollout for group in groups for rollout in group.rollouts])
+        return [group.rewards_G for group in groups]
 
     def critic(self, ref: str | None = None) -> Policy:
         """The policy with a score head that is trained beside the first, as it was saved where the stage goes on."""
@@ -203,7 +216,7 @@ class Context:
         """A frozen copy of the policy as the stage found it, or as it was at the last `refresh`."""
         folder = self.job.folder / REFERENCE
         if refresh:
-            with artifact(folder) as fresh:
+            with self.job.written(REFERENCE) as fresh:
                 self.policy.export(fresh)
         return self.policy.frozen(folder if folder.exists() else self._start)
 
@@ -228,17 +241,20 @@ class Context:
         if self._problems is not None:
             self._problems.skip(cursors)
 
-    def sampler(self) -> Sampler:
-        """The stage's sampler with the present weights."""
+    @contextlib.contextmanager
+    def sampler(self) -> Iterator[Sampler]:
+        """The stage's sampler with the present weights, which then rests."""
         if self._sampler is None:
             self._sampler = self.job.sampler(self.policy)
         else:
             self._sampler.sync(self.policy)
-        return self._sampler
+        yield self._sampler
+        self._sampler.rest()
 
     def take_metrics(self) -> dict[str, float]:
         """What sampling and scoring measured since the last call."""
-        taken = {**self._metrics, **self._cost.take(), **(self._scoring.metrics() if self._has_scored else {})}
+        scoring = self._scoring.metrics(self.world) if self._has_scored else {}
+        taken = {**self._metrics, **self._cost.take(), **scoring}
         self._metrics, self._has_scored = {}, False
         return taken
 
@@ -250,16 +266,24 @@ class Context:
         return self._scoring.batch(sizes, step=at.position, total=at.length)
 
     def _probe(self, groups: Sequence[Group]) -> None:
-        """Do sampler and policy have the same weights? Silent disagreement trains on the wrong gradient."""
-        probed = [r for group in groups for r in group.rollouts if r.logprobs is not None and len(r.completion_ids)]
-        if not (probed := probed[:PROBE]):
+        """Do sampler and policy have the same weights, on every rank? Silent disagreement trains on the wrong
+        gradient."""
+        own = [r for group in groups for r in group.rollouts if r.logprobs is not None and len(r.completion_ids)]
+        probed = self.world.gather(own[:PROBE])
+        if not any(probed):
             return
         sequences = [
             TrainSequence(ids=np.concatenate([r.prompt_ids, r.completion_ids]), start=len(r.prompt_ids), columns={})
-            for r in probed
+            for rank in probed
+            for r in rank
         ]
-        own = np.concatenate(self.policy.logprobs(sequences))
-        gap = float(np.abs(own - np.concatenate([r.logprobs for r in probed if r.logprobs is not None])).mean())
+        trained = iter(self.policy.logprobs(sequences))
+        gaps_R = [
+            np.concatenate([np.abs(next(trained) - r.logprobs) for r in rank if r.logprobs is not None]).mean()
+            for rank in probed
+            if rank
+        ]
+        gap = float(np.max(gaps_R))  # NaN where one is
         self._metrics["sampler/logprob_gap"] = gap
         if not gap <= PROBE_BOUND:
             raise RefusedError(

@@ -27,6 +27,7 @@ from r1core.stages.units import Units
 from r1core.store import MetricsWriter, problem_of, read_rows, rollout_row, write_json
 from r1core.store.metrics import METRICS
 from r1core.types import Problem, Verdict
+from r1core.world import share, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +110,9 @@ def measure(job: Job, spec: EvaluateSpec, policy: Policy, sampler: Sampler, scor
     asked = _Asked(job=job, spec=spec, policy=policy, sampler=sampler, scoring=scoring)
     answers: dict[str, Sequence[Row]] = {}
     for name, wanted in spec.sets.items():
-        chunks = enumerate(_chunks(job, wanted, spec.chunk))
-        answers[name] = [row for part, chunk in chunks for row in asked.rows(name, part, chunk)]
+        chunks = _chunks(job, wanted, spec.chunk)
+        own = [asked.rows(name, part, chunks[part]) for part in share(job.world, len(chunks))]
+        answers[name] = [row for rows in whole(job.world.gather(own)) for row in rows]
     scoring.metrics()  # what was measured here says nothing about the rewards of training
     return measured(spec.sets, answers, correct_part=scoring.correct_part)
 
@@ -138,7 +140,7 @@ def _sets(spec: EvaluateSpec, model: str) -> list[str]:
 def _chunks(job: Job, wanted: EvalSet, size: int) -> list[list[Problem]]:
     """The set's problems in chunks; one without any where the source is empty."""
     assert isinstance(wanted.problems, Use), "the plan resolves problem slots"
-    problems = first(job.source(wanted.problems), wanted.limit, seed=job.stage.seed)
+    problems = first(job.asked(wanted.problems), wanted.limit, seed=job.stage.seed)
     return [problems[start : start + size] for start in range(0, max(len(problems), 1), size)]
 
 

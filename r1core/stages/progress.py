@@ -25,6 +25,7 @@ from r1core.store.kills import reached
 from r1core.store.metrics import METRICS
 from r1core.store.rollouts import RolloutsWriter
 from r1core.usage import Usage
+from r1core.world import World, meet
 
 MAX_FAILED = 3
 """Saves in a row that failed, after which the stage stops."""
@@ -45,7 +46,7 @@ class Progress:
         self._every_s = settings.every_s
         self._checkpoints = Checkpoints(job.folder, keep=settings.keep)
         damage: list[str] = []
-        self._found = self._checkpoints.newest(damage.append)
+        self._found = job.world.first(self._checkpoints.newest(damage.append) if job.leads else None)
         for finding in damage:
             job.note(finding)
         if damage:
@@ -54,7 +55,7 @@ class Progress:
         self._failed = 0
         self._wait_s = self._every_s
         self._saved = time.monotonic()
-        job.meter.earlier = Usage(**self.state.get("used", {}))
+        job.meter.earlier = Usage(**self.state.get("used", {})) if job.leads else Usage()
         job.remember(self.state.get("memory", []))
         job.last_metrics.update(self.state.get("last_metrics", {}))
 
@@ -76,9 +77,11 @@ class Progress:
     def restore_reference(self) -> None:
         """Put the reference's folder back, or away where there was none."""
         reference = self.job.folder / REFERENCE
-        shutil.rmtree(reference, ignore_errors=True)
-        if self._found is not None and (self._found.path / REFERENCE).exists():
-            shutil.copytree(self._found.path / REFERENCE, reference)
+        if self.job.leads:
+            shutil.rmtree(reference, ignore_errors=True)
+            if self._found is not None and (self._found.path / REFERENCE).exists():
+                shutil.copytree(self._found.path / REFERENCE, reference)
+        meet(self.job.world)
 
     def due(self) -> bool:
         """Whether it is time to save again."""
@@ -93,42 +96,76 @@ class Progress:
         rollouts: RolloutsWriter,
     ) -> bool:
         """Save the stage after `done` steps, `policies` by name. Says so when that failed, and raises RefusedError the
-        third time in a row: the older checkpoint stays as it is."""
+        third time in a row: the older checkpoint stays as it is. Ranks save together, or fail together."""
         begun = time.monotonic()
+        world = self.job.world
+        used = [usage.cpu_s for usage in world.gather(self.job.meter.now())]
         whole = {**state, "memory": self.job.memory(), "last_metrics": self.job.last_metrics}
+        whole["used"] = {**asdict(self.job.meter.now()), "cpu_s": sum(used)}
+        meeting = _Meeting(world)
+        failure = ""
         try:
-            beside = {METRICS: writer.mark(), **rollouts.marks()}
-            self._checkpoints.save(done, lambda folder: self._write(folder, policies, whole), beside=beside)
-            rollouts.prune(min(self._checkpoints.steps()))
+            if self.job.leads:
+                beside = {METRICS: writer.mark(), **rollouts.marks()}
+                self._checkpoints.save(
+                    done, lambda folder: self._write(meeting, folder, policies, whole), beside=beside
+                )
+                rollouts.prune(min(self._checkpoints.steps()))
+            elif folder := meeting.at(None):
+                _save_all(policies, folder)
         except OSError as error:
-            self._fail(done, error)
-        else:
-            self._failed = 0
+            failure = error.strerror or str(error)
+            meeting.called_off()
+        self._count(done, next(filter(None, world.gather(failure)), ""))
         self._saved = time.monotonic()
         self._wait_s = max(self._every_s, (self._saved - begun) / MAX_SHARE) * 2**self._failed
         return not self._failed
 
-    def _write(self, folder: Path, policies: Mapping[str, Policy], state: dict[str, Any]) -> None:
-        for name, policy in policies.items():
-            policy.save(folder / name)
+    def _write(self, meeting: _Meeting, folder: Path, policies: Mapping[str, Policy], state: dict[str, Any]) -> None:
+        meeting.at(folder)
+        _save_all(policies, folder)
         reached("checkpoint.file")
         if (self.job.folder / REFERENCE).exists():
             shutil.copytree(self.job.folder / REFERENCE, folder / REFERENCE)
-        whole = {**state, "used": asdict(self.job.meter.now())}
-        (folder / STATE).write_text(json.dumps(whole, indent=1), encoding="utf-8")  # NaN as Python writes and reads it
+        (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")  # NaN as Python writes and reads it
 
-    def _fail(self, done: int, error: OSError) -> None:
-        self._failed += 1
+    def _count(self, done: int, reason: str) -> None:
+        """Take note of a save that failed for this reason, or did not."""
+        self._failed = self._failed + 1 if reason else 0
+        if not reason:
+            return
         last = next(iter(self._checkpoints.steps()), 0)
         kept = f"the checkpoint of step {last} stays" if last else "there is no older one"
-        reason = error.strerror or str(error)
         self.job.note(f"step {done} could not be saved ({reason}): {kept}, training goes on")
         if self._failed >= MAX_FAILED:
             raise RefusedError(
                 f"{MAX_FAILED} checkpoints in a row could not be saved, the last: {reason}",
                 where=f"stages.{self.job.stage.id}, step {done}",
                 fix=f"free space on the disk: {kept}, and the same command goes on",
-            ) from error
+            )
+
+
+class _Meeting:
+    """Where ranks write one checkpoint: rank 0 says the place, once, or that there will be none."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._was_held = False
+
+    def at(self, folder: Path | None) -> Path | None:
+        """The place that rank 0 says."""
+        self._was_held = True
+        return self._world.first(folder)
+
+    def called_off(self) -> None:
+        """It failed: whoever waits for the place need not."""
+        if not self._was_held:
+            self.at(None)
+
+
+def _save_all(policies: Mapping[str, Policy], folder: Path) -> None:
+    for name, policy in policies.items():
+        policy.save(folder / name)
 
 
 def _state(found: Checkpoint | None) -> dict[str, Any]:

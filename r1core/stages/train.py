@@ -26,6 +26,7 @@ from r1core.store.kills import reached
 from r1core.store.metrics import METRICS
 from r1core.store.rollouts import RolloutsWriter
 from r1core.types import Step
+from r1core.world import meet
 
 SCRATCH = "scratch"
 
@@ -51,15 +52,15 @@ class _Training:
         self.progress.restore(POLICY, self.policy)
         self.progress.restore_reference()
         self.legs = Legs(job, done=self.progress.done)
+        keep = stage.rollouts.keep if job.leads else "nothing"
         self.watch = Watch(job, self.progress.state.get("watch", {}))
-        self.rollouts = RolloutsWriter(
-            job.folder, keep=stage.rollouts.keep, last=stage.rollouts.last, done=self.progress.done
-        )
+        self.rollouts = RolloutsWriter(job.own, keep=keep, last=stage.rollouts.last, done=self.progress.done)
         self.context = Context(job, self.policy, scoring, self.legs, self.rollouts, self.progress, start=start)
         self.context.skip(self.progress.state.get("cursors", {}))
 
     def run(self) -> dict[str, float]:
-        with MetricsWriter(self.job.folder / METRICS, keep=self.progress.metrics_size) as writer:
+        kept = self.progress.metrics_size if self.job.leads else 0
+        with MetricsWriter(self.job.own / METRICS, keep=kept) as writer:
             begun = time.monotonic()
             for step in self.trainer.run(self.context):
                 reached("unit")
@@ -70,7 +71,7 @@ class _Training:
         with self.job.artifact("model") as folder:
             self.policy.export(folder)
         self.rollouts.close()
-        for leftover in (SCRATCH, REFERENCE):
+        for leftover in (SCRATCH, REFERENCE) if self.job.leads else ():
             shutil.rmtree(self.job.folder / leftover, ignore_errors=True)
         return {**self.job.last_metrics, **self.watch.told(self.legs.done)}
 
@@ -79,8 +80,10 @@ class _Training:
         evaluate = self.job.stage.stage.evaluate
         metrics = {**step.metrics, **self.context.take_metrics(), "time/step_s": time.monotonic() - begun}
         if evaluate is not None and self.legs.evaluation_due():
-            measured = measure(self.job, evaluate, self.policy, self.context.sampler(), self.scoring)
+            with self.context.sampler() as sampler:
+                measured = measure(self.job, evaluate, self.policy, sampler, self.scoring)
             metrics |= {f"eval/{name}": value for name, value in measured.metrics.items()}
+        metrics = self.job.world.first(metrics)
         sample = shown(step.sample, step.score) if step.sample is not None else None
         event = StepDone(
             stage=self.job.stage.id, step=self.legs.done, total=self.legs.total, metrics=metrics, sample=sample
@@ -90,8 +93,10 @@ class _Training:
 
     def _save(self, step: Step, writer: MetricsWriter) -> None:
         """Save where the step can be gone on from, when it is time to or the run is to stop."""
-        stopping = self.job.stopping()
-        if not step.resumable or not (stopping or self.progress.due()):
+        if not step.resumable:
+            return
+        stopping = self.job.world.any(self.job.stopping())
+        if not stopping and not self.job.world.any(self.progress.due()):
             return
         state = {"watch": self.watch.state(), "cursors": self.context.cursors()}
         saved = self.progress.save(self.legs.done, self.context.policies, state, writer, self.rollouts)
@@ -107,10 +112,12 @@ def _start(job: Job) -> Path:
         assert model is not None, "the plan checks that a train stage has a model"
         return job.artifacts[model]
     folder = job.folder / SCRATCH
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    source = next(data for data in job.stage.stage.data if not isinstance(data, str))
-    corpus: ProblemSource = job.source(source)
-    corpus.write_tokenizer(folder)
-    job.policy().create(folder, model.scratch, seed=job.key("weights") % 2**31)
+    if job.leads:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        source = next(data for data in job.stage.stage.data if not isinstance(data, str))
+        corpus: ProblemSource = job.source(source)
+        corpus.write_tokenizer(folder)
+        job.policy().create(folder, model.scratch, seed=job.key("weights") % 2**31)
+    meet(job.world)
     return folder

@@ -11,12 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = (
-    {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"},
-    {"choices", "schedules", "components", "contexts", "hookspecs", "batching", "losses", "endpoints"}
+    {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"} | {"world"},
+    {"choices", "schedules", "estimates", "components", "contexts", "hookspecs", "batching", "losses", "endpoints"}
     | {"architectures", "policies"},
     {"plugins", "plugin_host", "recipe"},
     {"scoring", "store", "stages"}
-    | {"cases", "stress", "processes", "interrupts", "preflight", "scheduling", "pipeline", "api", "comparison"},
+    | {"cases", "stress", "processes", "interrupts", "preflight", "scheduling", "pipeline", "api", "comparison"}
+    | {"ranks"},
     {"cli", "testing"},
 )
 NN_NEEDS = {"types", "errors", "nn"}
@@ -24,6 +25,8 @@ NN_USERS = {"testing", "policies"}
 """An objective is tested on tensors; the base of policies opens its folders when it is asked to."""
 PUBLIC = {
     "types",
+    "world",
+    "estimates",
     "choices",
     "endpoints",
     "components",
