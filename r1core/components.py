@@ -281,6 +281,8 @@ class Sampler(Component):
     """Samples completions. `sync` after every change of the policy's weights, before `generate`."""
 
     kind = "sampler"
+    overlaps: ClassVar[bool] = False
+    """Whether it samples, in a thread, while the policy is trained: it has weights and a device of its own."""
 
     @abc.abstractmethod
     def sync(self, policy: Policy) -> None:
@@ -420,6 +422,11 @@ class Trainer(Component):
     def measures(self) -> frozenset[str]:
         """Its own metrics that begin with "eval/", beside those of the stage's `evaluate`: a gate may use them."""
         return frozenset()
+
+    @property
+    def off_policy(self) -> bool:
+        """Whether it corrects for answers from weights that are one rollout batch old."""
+        return False
 
     @property
     def planned_steps(self) -> int | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import graphlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from r1core.choices import Use
-from r1core.components import AdvantageEstimator, DataFilter, ProblemSource
+from r1core.components import AdvantageEstimator, DataFilter, ProblemSource, Sampler
 from r1core.errors import Diagnostic
 from r1core.plugins import Loaded
 from r1core.recipe.balance import check_balance
+from r1core.recipe.capacity import check_capacity
 from r1core.recipe.fields import check_fields
 from r1core.recipe.findings import refused
 from r1core.recipe.fitness import check_models, has_score_head
@@ -38,9 +39,14 @@ PROVIDED = frozenset({"rewards", "components", "values", "greedy", "critic"})
 def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
     """Raise one RecipeError with every finding about how the stages fit together."""
     by_id = {draft.id: draft for draft in drafts}
-    found = [f for d in drafts for check in (_edges, check_models, check_fields) for f in check(resolved, d, by_id)]
+    found = [
+        f
+        for d in drafts
+        for check in (_edges, check_models, check_fields, check_capacity)
+        for f in check(resolved, d, by_id)
+    ]
     own = (
-        *(_inputs, _folder, _scratch, _reviewed, _schedules, _estimators, _filters),
+        *(_inputs, _folder, _scratch, _reviewed, _schedules, _ahead, _estimators, _filters),
         *(check_balance, check_measures, check_gating),
     )
     found += [f for d in drafts for check in own for f in check(resolved, d)]
@@ -150,6 +156,24 @@ def _schedules(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
             message = f"{_a(draft.kind)} stage has no steps that a schedule could follow"
             hint = f"give stage {draft.id!r} one value of its own"
             yield resolved.document.finding(("stages", draft.id, *path), message, hint=hint)
+
+
+def _ahead(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
+    """Sampling beside training needs a sampler that can, and a trainer that knows what it gets."""
+    if not draft.stage.sampling.ahead:
+        return
+    path = ("stages", draft.id, "sampling", "ahead")
+    sampler = next((c for c in draft.components if issubclass(c.cls, Sampler)), None)
+    if draft.kind != "train":
+        message, hint = f"{_a(draft.kind)} stage trains nothing meanwhile", "leave it out"
+        yield resolved.document.finding(path, message, hint=hint)
+    elif sampler is not None and not cast(type[Sampler], sampler.cls).overlaps:
+        message = f"{_named(sampler)} cannot sample while the policy is trained"
+        yield resolved.document.finding(path, message, hint="choose one with weights of its own, or leave it out")
+    elif not draft.trainer_is_off_policy:
+        message = f"trainer {draft.trainer or 'of this stage'} does not correct for answers of older weights"
+        hint = "let it compare them with the sampler's log-probs (an importance ratio)"
+        yield resolved.document.finding(path, message, hint=hint)
 
 
 # --- what components need ----------------------------------------------------------------------

@@ -62,6 +62,7 @@ class Draft:
     trainer: str = ""
     trainer_reads: frozenset[str] = frozenset()
     trainer_measures: frozenset[str] = frozenset()
+    trainer_is_off_policy: bool = False
 
     @property
     def name(self) -> str:
@@ -107,6 +108,7 @@ class _Names:
         self._elsewhere: list[Elsewhere] = []
         self._trainer_reads: frozenset[str] = frozenset()
         self._trainer_measures: frozenset[str] = frozenset()
+        self._trainer_is_off_policy = False
         self._rewriter = Rewriter(use=self._use, ref=self._ref)
 
     def draft(self, stage: Stage) -> Draft:
@@ -127,6 +129,7 @@ class _Names:
             trainer=stage.train.use if stage.train is not None else "",
             trainer_reads=self._trainer_reads,
             trainer_measures=self._trainer_measures,
+            trainer_is_off_policy=self._trainer_is_off_policy,
         )
 
     def _scratch(self, stage: Stage) -> None:
@@ -170,6 +173,7 @@ class _Names:
         if issubclass(loaded.cls, Trainer):
             trainer = loaded.cls(config)
             self._trainer_reads, self._trainer_measures = trainer.reads, trainer.measures
+            self._trainer_is_off_policy = trainer.off_policy
         return {**plain, **self._rewriter.model(config, path)}
 
     def _runs_elsewhere(self, loaded: Loaded, place: str, path: Path) -> None:

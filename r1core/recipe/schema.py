@@ -68,6 +68,11 @@ class Sampling(Options):
     max_new_tokens: Length = Field(Length.model_validate(1024), description="longest completion, tokens")
     temperature: Temperature = Field(Temperature.model_validate(1.0), description="softmax temperature; 0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus: smallest set of tokens with this probability")
+    ahead: bool = Field(
+        False,
+        description="sample a train stage's next rollout batch while the policy learns from the present one, with "
+        "weights that are then one batch old",
+    )
 
 
 class Scoring(Options):

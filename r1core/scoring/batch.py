@@ -90,7 +90,7 @@ class Batch:
             raise RuntimeError(f"{len(self._rollouts)} answers were handed over to be scored, {len(answers)} came back")
         outcomes, seconds = self._collect()
         scores = iter(self._service.scores(outcomes, seconds))
-        self._service.tally.waited_s += time.monotonic() - begun
+        self._service.tally.waited(time.monotonic() - begun)
         return [group.scored(tuple(next(scores) for _ in group.rollouts)) for group in groups]
 
     def _ask_workers(self, place: int, rollout: Rollout, wanted: Sequence[int]) -> None:

@@ -3,17 +3,50 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from statistics import fmean
-from typing import Any
+from typing import Self
 
 from r1core.scoring.wire import Outcome
 from r1core.types import Score
-from r1core.world import Alone, World
+from r1core.world import World
 
 _LATE = "verifier_timeout"
+
+
+@dataclass(kw_only=True)
+class _Counts:
+    """What was counted. The lists have an entry for each reward."""
+
+    all: Counter[str] = field(default_factory=Counter)
+    own: list[Counter[str]]
+    seconds: list[list[float]]
+    gaps: list[list[float]]
+    waited_s: float = 0.0
+
+    @classmethod
+    def none(cls, rewards: int) -> Self:
+        """Nothing yet."""
+        return cls(
+            own=[Counter() for _ in range(rewards)],
+            seconds=[[] for _ in range(rewards)],
+            gaps=[[] for _ in range(rewards)],
+        )
+
+    @classmethod
+    def sum(cls, counts: Sequence[Self]) -> Self:
+        """Of several ranks: what they waited for beside each other is not added up."""
+        return cls(
+            all=sum((one.all for one in counts), Counter()),
+            own=[sum(ranks, Counter()) for ranks in zip(*(one.own for one in counts), strict=True)],
+            seconds=[[*chain(*ranks)] for ranks in zip(*(one.seconds for one in counts), strict=True)],
+            gaps=[[*chain(*ranks)] for ranks in zip(*(one.gaps for one in counts), strict=True)],
+            waited_s=max(one.waited_s for one in counts),
+        )
 
 
 class Tally:
@@ -22,54 +55,45 @@ class Tally:
     def __init__(self, names: Sequence[str], remote: Sequence[bool]) -> None:
         self._names = names
         self._remote = remote
-        self.waited_s = 0.0
-        """How long the stage has waited for scores."""
-        self._start()
+        self._counting = threading.Lock()
+        self._counts = _Counts.none(len(names))
 
-    def _start(self) -> None:
-        self._all: Counter[str] = Counter()
-        self._own: list[Counter[str]] = [Counter() for _ in self._names]
-        self._seconds: list[list[float]] = [[] for _ in self._names]
-        self._gaps: list[list[float]] = [[] for _ in self._names]
-        self.waited_s = 0.0
+    def waited(self, seconds: float) -> None:
+        """The stage has waited for scores for so long."""
+        with self._counting:
+            self._counts.waited_s += seconds
 
     def add(self, score: Score, outcomes: Mapping[int, Outcome], seconds: Mapping[int, float]) -> None:
         """Count one answer."""
-        self._all["answers"] += 1
-        self._all[score.status] += 1
-        self._all["timeout"] += any(outcome.reason == _LATE for outcome in outcomes.values())
-        for index, outcome in outcomes.items():
-            self._own[index]["answers"] += 1
-            self._own[index][outcome.status] += 1
-            self._own[index]["timeout"] += outcome.reason == _LATE
-            if self._remote[index] and index > 0 and 0 in outcomes:
-                gap = score.parts[self._names[index]] - score.parts[self._names[0]]
-                self._gaps[index] += [] if math.isnan(gap) else [gap]
-        for index, spent in seconds.items():
-            self._seconds[index].append(spent)
+        with self._counting:
+            counts = self._counts
+            counts.all["answers"] += 1
+            counts.all[score.status] += 1
+            counts.all["timeout"] += any(outcome.reason == _LATE for outcome in outcomes.values())
+            for index, outcome in outcomes.items():
+                counts.own[index]["answers"] += 1
+                counts.own[index][outcome.status] += 1
+                counts.own[index]["timeout"] += outcome.reason == _LATE
+                if self._remote[index] and index > 0 and 0 in outcomes:
+                    gap = score.parts[self._names[index]] - score.parts[self._names[0]]
+                    counts.gaps[index] += [] if math.isnan(gap) else [gap]
+            for index, spent in seconds.items():
+                counts.seconds[index].append(spent)
 
-    def take(self, world: World | None = None) -> dict[str, float]:
+    def take(self, world: World) -> dict[str, float]:
         """The shares and times since the last call; of all ranks, which then take together."""
-        self._add_up((world or Alone()).gather((self._all, self._own, self._seconds, self._gaps, self.waited_s)))
-        found = {**_shares("verifier", self._all), "time/verifier_s": self.waited_s}
+        with self._counting:
+            mine, self._counts = self._counts, _Counts.none(len(self._names))
+        counts = _Counts.sum(world.gather(mine))
+        found = {**_shares("verifier", counts.all), "time/verifier_s": counts.waited_s}
         for index, name in enumerate(self._names):
-            if len(self._names) > 1 and self._own[index]["answers"]:
-                found |= _shares(f"verifier/{name}", self._own[index])
-            if self._gaps[index]:
-                found[f"verifier/{name}/gap"] = fmean(self._gaps[index])
-            if self._seconds[index]:
-                found[f"time/verifier/{name}/p99_ms"] = 1e3 * _p99(self._seconds[index])
-        self._start()
+            if len(self._names) > 1 and counts.own[index]["answers"]:
+                found |= _shares(f"verifier/{name}", counts.own[index])
+            if counts.gaps[index]:
+                found[f"verifier/{name}/gap"] = fmean(counts.gaps[index])
+            if counts.seconds[index]:
+                found[f"time/verifier/{name}/p99_ms"] = 1e3 * _p99(counts.seconds[index])
         return found
-
-    def _add_up(self, counts: Sequence[tuple[Any, ...]]) -> None:
-        """Be the sum of several: counts and lists are added, what ranks waited for beside each other is not."""
-        every, own, seconds, gaps, waited = zip(*counts, strict=True)
-        self._all = sum(every, Counter())
-        self._own = [sum(ranks, Counter()) for ranks in zip(*own, strict=True)]
-        self._seconds = [[*chain(*ranks)] for ranks in zip(*seconds, strict=True)]
-        self._gaps = [[*chain(*ranks)] for ranks in zip(*gaps, strict=True)]
-        self.waited_s = max(waited)
 
 
 def _shares(prefix: str, counts: Counter[str]) -> dict[str, float]:

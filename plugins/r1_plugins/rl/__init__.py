@@ -22,6 +22,7 @@ import numpy as np
 from r1core.batching import weighted
 from r1core.components import Trainer
 from r1core.contexts import TrainContext
+from r1core.estimates import Role
 from r1core.hookspecs import hookimpl
 from r1core.types import At, Group, Step, TrainSequence
 
@@ -51,8 +52,22 @@ class Rl(Trainer):
         return frozenset({"problems", "rewards"})
 
     @property
+    def off_policy(self) -> bool:
+        return self.config.old_logprobs == "sampler" or self.config.importance.mode != "none"
+
+    @property
     def planned_steps(self) -> int:
         return self.config.steps
+
+    @property
+    def models_beside(self) -> dict[Role, str | None]:
+        c = self.config
+        reference: dict[Role, str | None] = {"reference": None} if c.kl.coefficient else {}
+        return {**reference, "critic": c.critic.model}
+
+    def update_tokens(self, length: int) -> int:
+        c = self.config
+        return -(-c.prompts * c.samples // c.updates_per_rollout) * length
 
     @property
     def answers_beside(self) -> dict[str, int]:
