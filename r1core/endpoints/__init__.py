@@ -13,8 +13,20 @@ on cost) goes through a `Gate`. Importing this needs no HTTP library; asking doe
 from __future__ import annotations
 
 from r1core.choices import Secret
-from r1core.endpoints.client import Client, Gate, ask, lacking
+from r1core.endpoints.client import Client, End, Gate, ask, lacking
 from r1core.endpoints.failures import BadReply, Declined, EndpointError, GaveUp
 from r1core.endpoints.options import Endpoint
 
-__all__ = ["BadReply", "Client", "Declined", "Endpoint", "EndpointError", "Gate", "GaveUp", "Secret", "ask", "lacking"]
+__all__ = [
+    "BadReply",
+    "Client",
+    "Declined",
+    "End",
+    "Endpoint",
+    "EndpointError",
+    "Gate",
+    "GaveUp",
+    "Secret",
+    "ask",
+    "lacking",
+]

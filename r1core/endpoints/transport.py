@@ -7,8 +7,10 @@ Importing this needs httpx: only the client does.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import socket
+import ssl
 
 import httpx
 
@@ -23,7 +25,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._inner = httpx.AsyncHTTPTransport(
-            verify=httpx.create_ssl_context(),
+            verify=_tls(),
             trust_env=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         )
@@ -65,3 +67,9 @@ class CheckedTransport(httpx.AsyncBaseTransport):
                     else "if that network is meant, say private: true",
                 )
         return addresses
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Reading all the authorities takes tens of milliseconds."""
+    return httpx.create_ssl_context()

@@ -21,7 +21,8 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from r1_plugins.judge import Judge
-from r1core.types import Problem, Response
+from r1_plugins.judge.record import Record
+from r1core.types import Problem, Response, Score
 
 ROOT = Path(__file__).parents[2]
 Body: TypeAlias = dict[str, Any]
@@ -38,6 +39,8 @@ def _load() -> ModuleType:
 
 
 RULES = _load()
+QUICK = {"open_after_s": 0.3, "look_every_s": 0.4, "max_s": 60}
+"""An outage that is noticed at once."""
 
 
 def parts(body: Body) -> dict[str, str]:
@@ -173,6 +176,13 @@ class Context:
         return self.stops()
 
 
+def opened(own: Judge, folder: Path) -> Context:
+    """As `prepare` does, without the preflight: its calls would only be in the way of the counting."""
+    context = Context(folder)
+    own._context, own._record = context, Record(folder)
+    return context
+
+
 def problem(number: int, reference: Any = ...) -> Problem:
     """What is `number` + 1?"""
     question = {"role": "user", "content": f"What is {number} + 1?"}
@@ -191,3 +201,8 @@ def batch(problems: int, samples: int = 2) -> list[tuple[Problem, Response]]:
         for n in range(problems)
         for s in range(samples)
     ]
+
+
+def right(scores: list[Score]) -> bool:
+    """Whether a `batch` was scored as it should be."""
+    return [score.value for score in scores] == [1.0, 0.0] * (len(scores) // 2)

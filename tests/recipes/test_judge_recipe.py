@@ -1,8 +1,13 @@
-"""recipes/judge.yaml as a person runs it: the real command, a real server beside it, a kill in the middle."""
+"""recipes/judge.yaml as a person runs it: the real command, a real server beside it, a kill in the middle.
+
+The first run is a process of its own. The others are the same command line in this one, so that they share its fork
+server: what they cost is their stages, which are processes in any case, and not torch's import.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -16,6 +21,7 @@ from pathlib import Path
 import pytest
 from smoke_runs import R1
 
+from r1core.cli import main
 from r1core.plugins import PluginHost
 from r1core.recipe.plan import make_plan
 from r1core.recipe.resolve import resolve
@@ -58,22 +64,51 @@ def serving(folder: Path, *arguments: str) -> Iterator[Serving]:
             server.kill()
 
 
-def run(folder: Path, server: Serving, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`r1 recipe recipes/judge.yaml`, smaller, in `folder`."""
+def command_line(server: Serving) -> list[str]:
+    """`r1 recipe recipes/judge.yaml`, smaller."""
     sets = [*SMALL, f"stages.judged.rewards.1.endpoint.url={server.url}"]
     sets.append("stages.judged.rewards.1.endpoint.key={env: TOY_JUDGE_KEY}")
-    command = [sys.executable, "-c", R1, "recipe", "recipes/judge.yaml"]
-    command += [part for value in sets for part in ("--set", value)]
+    return ["recipe", "recipes/judge.yaml", *(part for value in sets for part in ("--set", value))]
+
+
+def process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`r1` in a process of its own, in `folder`."""
     own = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "200", "TOY_JUDGE_KEY": KEY}
     return subprocess.run(
-        [*command, *arguments],
+        [sys.executable, "-c", R1, *arguments],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
-        env={**os.environ, **own, **environment},
+        env={**os.environ, **own},
         timeout=300,
     )
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def here(folder: Path, *arguments: str, **environment: str) -> Done:
+    """`r1` in this process, in `folder`."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(folder)
+        for name, value in {"COLUMNS": "200", "TOY_JUDGE_KEY": KEY, **environment}.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def run(folder: Path, server: Serving, *arguments: str, **environment: str) -> Done:
+    """The recipe in this process, in `folder`."""
+    return here(folder, *command_line(server), *arguments, **environment)
 
 
 @dataclass(frozen=True)
@@ -94,7 +129,7 @@ class Unbroken:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbroken]:
     folder = tmp_path_factory.mktemp("judge")
     with serving(folder) as server:
-        done = run(folder, server)
+        done = process(folder, *command_line(server))
         assert done.returncode == 0, done.stdout + done.stderr
         asked = server.asked()
         assert len(asked) == len(set(asked))
@@ -205,8 +240,7 @@ def test_where_it_must_not_go_is_refused_at_its_line(unbroken: Unbroken, tmp_pat
     own = tmp_path / "judge.yaml"
     text = (shipped_folder() / "judge.yaml").read_text()
     own.write_text(text.replace("http://127.0.0.1:8008/v1", url.replace("\\", "\\\\")))
-    command = [sys.executable, "-c", R1, "recipe", str(own), "--dry-run"]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
+    refused = here(tmp_path, "recipe", str(own), "--dry-run")
     assert refused.returncode == 2, refused.stdout
     line = next(n for n, row in enumerate(text.splitlines(), 1) if '127.0.0.1:8008/v1"}' in row and "endpoint" in row)
     assert f"judge.yaml:{line}:" in refused.stderr

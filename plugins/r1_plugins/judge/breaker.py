@@ -20,11 +20,15 @@ TICK_S = 0.1
 
 
 class CircuitOpen(Exception):
-    """A call was not made because the judge is down."""
+    """An attempt was not made because the judge is down. `begun`: whether the call had been tried before."""
+
+    def __init__(self, *, begun: bool) -> None:
+        super().__init__("the judge is down")
+        self.begun = begun
 
 
 class Breaker:
-    """A gate of calls (`r1core.endpoints.Gate`). Lives in one event loop."""
+    """Counts attempts, and says when no more are made. Lives in one event loop."""
 
     def __init__(
         self,
@@ -47,13 +51,11 @@ class Breaker:
         self._next_s = 0.0
         self._one = asyncio.Lock()
 
-    async def enter(self) -> None:
-        """Wait for this call's turn. Raises CircuitOpen."""
+    async def pace(self) -> None:
+        """Wait until one more attempt of this minute is due."""
         if self._pause_s:
             self._next_s = max(self._next_s, time.monotonic()) + self._pause_s
             await asyncio.sleep(self._next_s - self._pause_s - time.monotonic())
-        if self.is_open:
-            raise CircuitOpen
 
     def left(self, *, ok: bool) -> None:
         """Count an attempt."""

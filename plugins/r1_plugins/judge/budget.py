@@ -1,15 +1,15 @@
-"""Caps on calls and on cost: a call is made only when the worst that it can cost still fits.
+"""Caps on calls and on cost: an attempt is made only when the worst that it can cost still fits.
 
-What is under way counts at its worst until its bill is known, so no number of calls at once goes over a cap. A token is
-at least a byte of text, so the prompt's bytes bound its tokens.
+What is under way counts at its worst until its bill is known, so no number of calls at once goes over a cap; what was
+sent and came to nothing counts at its worst for ever. A token is at least a byte of text, so the prompt's bytes bound
+its tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from r1_plugins.judge.config import JudgeConfig
@@ -29,26 +29,28 @@ class Budget:
         self._record = record
         self._calls = 0
         self._usd = 0.0
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
 
-    @contextlib.asynccontextmanager
-    async def call(self, body: Mapping[str, Any]) -> AsyncIterator[None]:
-        """A call that fits; waits for the bills of others where it might not. Raises RefusedError where it does not."""
-        worst = self.worst(body)
-        async with self._changed:
-            while (over := self._over(worst)) and self._calls:
-                await self._changed.wait()
-            if over:
-                raise self._spent(over)
-            self._calls += 1
-            self._usd += worst
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            self._usd -= worst
-            async with self._changed:
-                self._changed.notify_all()
+    def book(self, worst: float) -> bool:
+        """Whether an attempt fits; if so it counts at its worst, USD, until it is settled."""
+        if self._over(worst):
+            return False
+        self._calls += 1
+        self._usd += worst
+        return True
+
+    def settle(self, worst: float) -> None:
+        """The attempt is at its end; what it cost is in the record."""
+        self._calls -= 1
+        self._usd = self._usd - worst if self._calls else 0.0
+        self._changed.set()
+
+    async def others(self, worst: float) -> None:
+        """Wait for another's bill, which may be less than its worst. Raises RefusedError where none is due."""
+        if not self._calls:
+            raise self._spent(self._over(worst))
+        self._changed.clear()
+        await self._changed.wait()
 
     def worst(self, body: Mapping[str, Any]) -> float:
         """The most that a call can cost, USD."""

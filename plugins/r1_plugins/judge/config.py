@@ -70,10 +70,16 @@ class JudgeConfig(Reward.Config):
     concurrent: Annotated[int, Uncounted()] = Field(16, ge=1, description="calls at once")
     per_minute: Annotated[int | None, Uncounted()] = Field(None, ge=1, description="most calls in a minute")
     max_calls: Annotated[int | None, Uncounted()] = Field(
-        None, ge=1, description="most calls of the stage, preflight included; then the run stops (exit 4)"
+        None,
+        ge=1,
+        description="most calls of the stage, preflight included; then the run stops (exit 4). One that was sent and "
+        "brought no reply counts; one that the server refused (429, 503) does not",
     )
     max_usd: Annotated[float | None, Uncounted()] = Field(
-        None, gt=0, description="most that the stage may cost, USD; then the run stops (exit 4)"
+        None,
+        gt=0,
+        description="most that the stage may cost, USD; then the run stops (exit 4). A call without a bill, and one "
+        "that was sent and brought no reply, count with the most that they can have cost",
     )
     prices: Annotated[Prices | None, Uncounted()] = Field(None, description="what the endpoint takes, {input, output}")
     outage: Annotated[Outage, Uncounted()] = Field(Outage(), description="when it is not waited for any more")

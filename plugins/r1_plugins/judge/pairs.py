@@ -4,7 +4,9 @@
 
 Judges favour a place, so each pair is asked in both orders, and a disagreement between them is a tie. Equal texts tie
 without being asked about. An answer all of whose pairs break the judge, while others' do not, is to blame for them: it
-is worth the lowest, and the others have beaten it. Where that cannot be told, nothing is said of the pair.
+is worth the lowest, and the others have beaten it. Where no other answer shows that, each is asked about beside one
+that says nothing, and is to blame where that breaks the judge too. Of a pair that breaks it only together, nothing is
+said.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from r1_plugins.judge.config import JudgeConfig
-from r1_plugins.judge.questions import Question, pairing
+from r1_plugins.judge.questions import NOTHING, Question, pairing
 from r1_plugins.judge.session import Said
 from r1core.types import Problem
 
@@ -32,18 +34,34 @@ class Tournament:
         """All pairs of different answers, in both orders."""
         return [question for one, other in self._pairs() for question in self._both(one, other)]
 
+    def doubts(self, said: Mapping[str, Said]) -> list[Question]:
+        """What must be asked besides: each answer alone whose pairs break the judge without showing who did it."""
+        wins = self._asked({pair: self._win(*pair, said) for pair in self._pairs()})
+        doubtful = [n for n in range(len(self.answers)) if self._is_doubtful(n, wins)]
+        return [question for n in doubtful for question in self._alone(n)]
+
     def shares(self, said: Mapping[str, Said]) -> list[Said]:
-        """The share of the others that each beats, in order."""
+        """The share of the others that each beats, in order; `said` of the questions, and of the doubts."""
         wins = {pair: self._win(*pair, said) for pair in self._pairs()}
-        blamed = {n for n in range(len(self.answers)) if self._is_to_blame(n, wins)}
+        asked = self._asked(wins)
+        blamed = {n for n in range(len(self.answers)) if self._is_to_blame(n, asked) or self._breaks_alone(n, said)}
         return [self._share(n, wins, blamed) for n in range(len(self.answers))]
 
     def _pairs(self) -> list[tuple[int, int]]:
         present = [n for n, answer in enumerate(self.answers) if answer is not None]
         return list(itertools.combinations(present, 2))
 
+    def _asked(self, wins: Mapping[tuple[int, int], Said]) -> dict[tuple[int, int], Said]:
+        """Without the ties of equal texts, which show nothing of the judge."""
+        return {(one, other): win for (one, other), win in wins.items() if self.answers[one] != self.answers[other]}
+
     def _both(self, one: int, other: int) -> tuple[Question, ...]:
-        first, second = self.answers[one], self.answers[other]
+        return self._orders(self.answers[one], self.answers[other])
+
+    def _alone(self, n: int) -> tuple[Question, ...]:
+        return self._orders(self.answers[n], NOTHING)
+
+    def _orders(self, first: str | None, second: str | None) -> tuple[Question, ...]:
         if first is None or second is None or first == second:
             return ()
         return (
@@ -68,6 +86,16 @@ class Tournament:
         own = [win.status for pair, win in wins.items() if n in pair]
         others = [win.status for pair, win in wins.items() if n not in pair]
         return bool(own) and set(own) == {"answer_failure"} and "verdict" in others
+
+    def _is_doubtful(self, n: int, wins: Mapping[tuple[int, int], Said]) -> bool:
+        """Whether some of its pairs break the judge, and none does not, and it is not known who did it."""
+        own = {win.status for pair, win in wins.items() if n in pair}
+        return "answer_failure" in own and "verdict" not in own and not self._is_to_blame(n, wins)
+
+    def _breaks_alone(self, n: int, said: Mapping[str, Said]) -> bool:
+        """Whether it was asked about alone, and broke the judge."""
+        asked = [said[question.key] for question in self._alone(n) if question.key in said]
+        return any(each.status == "answer_failure" for each in asked)
 
     def _share(self, n: int, wins: Mapping[tuple[int, int], Said], blamed: set[int]) -> Said:
         if self.answers[n] is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r1_plugins.judge.config import JudgeConfig
-from r1_plugins.judge.questions import Question, grading, pairing
+from r1_plugins.judge.questions import NOTHING, Question, grading, pairing
 from r1_plugins.judge.session import Said
 from r1core.errors import RecipeError, RefusedError
 
@@ -117,8 +117,8 @@ def items(config: JudgeConfig, rows: list[Row]) -> list[Item]:
 def healthy(config: JudgeConfig, row: Row) -> tuple[Question, Question]:
     """Two questions: a judge that is well says more of the first than of the second."""
     if config.mode == "pairwise":
-        return pairing(config, row.prompt, row.answer, "?"), pairing(config, row.prompt, "?", row.answer)
-    good, bad = (grading(config, row.prompt, row.gold, answer) for answer in (row.answer, "?"))
+        return pairing(config, row.prompt, row.answer, NOTHING), pairing(config, row.prompt, NOTHING, row.answer)
+    good, bad = (grading(config, row.prompt, row.gold, answer) for answer in (row.answer, NOTHING))
     return good, bad
 
 
@@ -147,6 +147,6 @@ def judged(config: JudgeConfig, asked: list[Item], said: Mapping[str, Said]) -> 
 def _item(config: JudgeConfig, label: str, row: Row, answer: str, *, right: bool = False) -> Item:
     if config.mode != "pairwise":
         return Item(label=label, right=right, questions=(grading(config, row.prompt, row.gold, answer),))
-    own, other = (answer, "?") if right else (answer, row.answer)
+    own, other = (answer, NOTHING) if right else (answer, row.answer)
     both = (pairing(config, row.prompt, own, other), pairing(config, row.prompt, other, own))
     return Item(label=label, right=right, questions=both)

@@ -39,6 +39,8 @@ PAIR = (
     "You compare two answers to the same question, A and B, and say which is better; length and style alone make none "
     "better. An answer without content, only punctuation, a heading or an announcement, loses."
 )
+NOTHING = "?"
+"""An answer that says nothing, and harms no judge."""
 AGAIN = "Your last reply did not end in the form that was asked for, so it was not counted."
 
 

@@ -1,7 +1,8 @@
 """The record of what a judge said, kept before it is used and asked before the judge is.
 
-One line for each reply, each failure that an answer was found to cause, and each canary; found by the hash of the
-judge, the prompt and the answer. A run that is killed, or repeated, pays for nothing twice and gets the same verdicts.
+One line for each reply, each attempt that was lost, each failure that an answer was found to cause, and each canary;
+found by the hash of the judge, the prompt and the answer. A run that is killed, or repeated, pays for nothing twice and
+gets the same verdicts.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Record:
         """Key -> (judge, whether the known-wrong answer passed), in the order in which they came."""
         self.calls = 0
         self.usd = 0.0
+        """Of all replies, and of what was sent and brought none."""
         for entry in self._ledger.entries if self._ledger is not None else ():
             self._take(entry)
 
@@ -59,6 +61,10 @@ class Record:
         told = None if reply is None else [reply.text, reply.finish, reply.tokens_in, reply.tokens_out]
         self._add({"kind": "reply", "key": key, "reply": told, "usd": usd})
 
+    def keep_lost(self, key: str, usd: float) -> None:
+        """Put down an attempt that brought no reply, and the most that it can have cost."""
+        self._add({"kind": "lost", "key": key, "usd": usd})
+
     def keep_blame(self, key: str, blame: Blame) -> None:
         """Put down that an answer breaks a judge that is well otherwise."""
         self._add({"kind": "blame", "key": key, "blame": [blame.reason, blame.costs]})
@@ -77,6 +83,7 @@ class Record:
         if kind == "reply":
             told = entry["reply"]
             self._replies[key] = None if told is None else _reply(*told)
+        if kind in ("reply", "lost"):
             self.calls += 1
             self.usd += entry["usd"]
         elif kind == "blame":

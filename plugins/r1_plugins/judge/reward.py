@@ -116,6 +116,7 @@ class Judge(Reward):
         groups = tournaments(self.config, problems, answers)
         asked = [(problems[numbers[0]], question) for numbers, group in groups for question in group.questions()]
         said = self._with_canaries(asked)
+        said |= self._ask([question for _, group in groups for question in group.doubts(said)])
         found = [_UNASKED] * len(answers)
         for numbers, group in groups:
             for number, one in zip(numbers, group.shares(said), strict=True):

@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from r1_plugins.judge.breaker import TICK_S, Breaker, CircuitOpen
@@ -20,6 +21,7 @@ from r1_plugins.judge.config import JudgeConfig
 from r1_plugins.judge.questions import Question, key_of
 from r1_plugins.judge.record import Blame, Record
 from r1_plugins.judge.replies import Reply, read
+from r1_plugins.judge.turns import Room, Turn
 from r1core.endpoints import BadReply, Client, EndpointError, GaveUp
 from r1core.errors import Interrupted
 from r1core.types import Status
@@ -67,17 +69,17 @@ class Session:
         self._where = f"judge {config.model} at {config.endpoint.origin}"
         self._budget = Budget(config, record)
         self._breaker = Breaker(self._where, config.outage, per_minute=config.per_minute, note=note, stopping=stopping)
+        self._room = Room(config.concurrent)
         self._one_look = asyncio.Lock()
         self._looks = itertools.count(record.calls)
         self._ended: BaseException | None = None
 
     async def ask(self, questions: Sequence[Question]) -> dict[str, Said]:
         """What came of each, by its key. Raises R1Error where the run must stop; what is paid for by then is kept."""
-        room = asyncio.Semaphore(self._config.concurrent)
         endpoint = self._config.endpoint
-        async with Client(endpoint, gate=self._breaker) as self._client, Client(endpoint) as self._looking:
+        async with Client(endpoint) as self._client, Client(endpoint) as self._looking:
             unique = {question.key: question for question in questions}
-            tasks = {key: asyncio.create_task(self._in_turn(question, room)) for key, question in unique.items()}
+            tasks = {key: asyncio.create_task(self._settled(question)) for key, question in unique.items()}
             await self._all(set(tasks.values()))
         return {key: task.result() for key, task in tasks.items()}
 
@@ -95,23 +97,20 @@ class Session:
         if self._ended is not None:
             raise self._ended
 
-    async def _in_turn(self, question: Question, room: asyncio.Semaphore) -> Said:
-        async with room:
-            return await self._settled(question)
-
     async def _settled(self, question: Question) -> Said:
         blame = self._record.blame(question.key)
         if blame is not None:
             return self._blamed(question, blame)
-        attempt, outages, again, shown_well, costs = 0, 0, False, False, list[float]()
+        attempt, outages, new, again, shown_well, costs = 0, 0, True, False, False, list[float]()
         while True:
             try:
-                value, usd = await self._value(question, attempt, again=again)
-                reason = "judge_unreadable"
+                value, usd = await self._value(question, attempt, new=new, again=again)
+                new, reason = False, "judge_unreadable"
                 costs.append(usd)
             except (EndpointError, CircuitOpen) as error:
+                new = new and isinstance(error, CircuitOpen) and not error.begun
                 if self._breaker.is_open:
-                    outages += 1
+                    outages += not new
                     if outages > MOST_OUTAGES:
                         return Said(math.nan, "infrastructure", "judge_down")
                     await self._breaker.closed(self._look)
@@ -139,30 +138,33 @@ class Session:
         self.costs[question.key] = list(blame.costs)
         return Said(math.nan, "answer_failure", blame.reason)
 
-    async def _value(self, question: Question, attempt: int, *, again: bool) -> tuple[float | None, float]:
+    async def _value(self, question: Question, attempt: int, *, new: bool, again: bool) -> tuple[float | None, float]:
         """What the reply says, from the record or from the judge, None where it cannot be read; and its cost, USD."""
         body = question.body(again=again)
         key = key_of(self._config, body, attempt=attempt)
         if not self._record.knows(key):
-            await self._call(self._client, body, key)
+            await self._call(body, key, new=new)
         reply = self._record.reply(key)
         value = None if reply is None else read(reply, question.allowed, form=self._config.reply)
         return value, self._budget.bill(body, reply)
 
-    async def _call(self, client: Client, body: dict[str, Any], key: str, *, once: bool = False) -> None:
-        """One call, put down before it is used."""
-        async with self._budget.call(body):
+    async def _call(self, body: dict[str, Any], key: str, *, new: bool = False, look: bool = False) -> None:
+        """One call, put down before it is used; a look goes past the breaker, and is not tried again."""
+        usd, client = self._budget.worst(body), self._looking if look else self._client
+        breaker = None if look else self._breaker
+        lost = partial(self._record.keep_lost, key, usd)
+        async with Turn(self._room, self._budget, breaker, usd=usd, lost=lost, new=new) as turn:
             if self._ended is not None:
                 raise Abandoned
             try:
-                reply = Reply.of(await client.post(PATH, body, once=once))
+                reply = Reply.of(await client.post(PATH, body, once=look, gate=turn))
             except BadReply:
                 reply = None
             self._record.keep_reply(key, reply, self._budget.bill(body, reply))
 
     async def _look(self) -> None:
-        """Whether the judge answers: one call, past the breaker. Raises EndpointError."""
-        await self._call(self._looking, self._healthy[0].body(), self._look_key(), once=True)
+        """Whether the judge answers: one call. Raises EndpointError."""
+        await self._call(self._healthy[0].body(), self._look_key(), look=True)
 
     async def _health(self) -> Literal["well", "ill", "down"]:
         """Whether the judge tells a right answer from a wrong one, now. Raises Declined where it takes no call."""
@@ -171,7 +173,7 @@ class Session:
             for question in self._healthy:
                 key = self._look_key()
                 try:
-                    await self._call(self._client, question.body(), key)
+                    await self._call(question.body(), key)
                 except (GaveUp, CircuitOpen):
                     self._breaker.trip()
                     return "down"
