@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from r1core.choices import Options, Use
 from r1core.cli.wording import field_type, value_text
-from r1core.components import CONTRACTS, Component, Trainer
+from r1core.components import CONTRACTS, Component, Reward, Trainer
 from r1core.errors import RecipeError
 from r1core.plugins import Loaded, PluginHost, PluginRow
 from r1core.suggest import did_you_mean
@@ -43,6 +43,9 @@ def command(name: str) -> None:
 def _component(loaded: Loaded) -> Iterator[str]:
     yield f"{loaded.kind} {loaded.name}  ({loaded.distribution} {loaded.version})"
     yield textwrap.indent(inspect.getdoc(loaded.cls) or "no docstring", "  ")
+    if issubclass(loaded.cls, Reward) and loaded.cls.gold_form:
+        text = f"a problem's reference (its gold): {loaded.cls.gold_form}"
+        yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
     for attribute, value in _declared(loaded):
         yield f"  {attribute}: {value_text(value)}"
     if _presets(loaded.cls):
@@ -105,7 +108,7 @@ def _source(cls: type[Component], preset: str) -> str:
 def _declared(loaded: Loaded) -> Iterator[tuple[str, Any]]:
     """The class variables that the contract asks for, and the extra that it needs."""
     for attribute in CONTRACTS[loaded.kind].__annotations__:
-        if attribute not in ("presets", "preset_sources"):
+        if attribute not in ("presets", "preset_sources", "gold_form"):
             yield attribute, getattr(loaded.cls, attribute)
     if loaded.cls.extra:
         yield "needs", f"r1core[{loaded.cls.extra}]"

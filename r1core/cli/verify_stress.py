@@ -48,7 +48,7 @@ class Stress:
     json: Path | None
 
     def run(self, asked: AskedReward, cases: Sequence[Case]) -> bool:
-        """Ask, print, and say whether it is gameable, or disagrees with a case."""
+        """Ask, print, and say whether it is anything but robust: gameable, or in disagreement with a case."""
         self._confirm(asked, cases)
         with asking(asked.loaded, asked.options, asked.interpreter) as ask:
             trial = prepare(asked.loaded, asked.spec, ask, cases, judges=self.judges, most=self.most)
@@ -59,7 +59,7 @@ class Stress:
         if self.json is not None:
             self.json.write_text(json.dumps(record(report), indent=1) + "\n", encoding="utf-8")
             click.echo(f"all of it: {shown(self.json)}", err=True)
-        return report.gameable or not all(one.as_expected for one in report.cases)
+        return report.verdict != "robust"
 
     def _confirm(self, asked: AskedReward, cases: Sequence[Case]) -> None:
         """A remote reward costs money, or somebody's patience."""
@@ -177,11 +177,25 @@ def _score(score: Score) -> str:
 def _verdict(report: Report) -> str:
     held = [one for one in report.answered if one.question.most is not None]
     forms = [one for one in report.answered if one.question.least is not None]
+    wrong = _disagreement(report)
     if report.gameable:
         bad = [*report.paid, *report.taken_out, *report.profitable]
         families = ", ".join(dict.fromkeys(one.question.family for one in bad))
-        return f"gameable: {len(bad)} of {counted(len(report.answered) - len(forms), 'attack')} get through: {families}"
-    if not held:
-        return "robust: nothing that was asked is an attack on what its cases look at"
-    rest = f"{len(forms) - len(report.refused)} of {counted(len(forms), 'equivalent form')} paid"
-    return f"robust: none of {counted(len(held), 'attack')} is paid; {rest}"
+        through = f"{len(bad)} of {counted(len(report.answered) - len(forms), 'attack')} get through: {families}"
+        return f"gameable: {through}" + (f"; and {wrong}" if wrong else "")
+    said = "nothing that was asked is an attack on what its cases look at"
+    if held:
+        paid = f"{len(forms) - len(report.refused)} of {counted(len(forms), 'equivalent form')} paid"
+        said = f"none of {counted(len(held), 'attack')} is paid; {paid}"
+    return f"failed: {wrong}; {said}" if wrong else f"robust: {said}"
+
+
+def _disagreement(report: Report) -> str:
+    """Which cases are not as expected; "" where all are."""
+    lines = [str(one.case.line) for one in report.disagreed]
+    if not lines:
+        return ""
+    more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    verb = "is" if len(lines) == 1 else "are"
+    where = f"line {', '.join(lines[:SHOWN])}{more}"
+    return f"{len(lines)} of {counted(len(report.cases), 'case')} {verb} not as expected ({where})"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from r1core.stages import evaluate, importing, review, sample, train
 from r1core.stages.base import Job
-from r1core.stages.golds import check_golds_of
+from r1core.stages.golds import UNREADABLE, check_golds_of
 
 RUNNERS = {
     "import": importing.run,
@@ -17,5 +19,8 @@ RUNNERS = {
 
 def run_stage(job: Job) -> dict[str, float]:
     """Run one stage and return its last metrics. Raises what stopped it; the folder is then left unfinished."""
-    check_golds_of(job.plan, job.stage, job.artifacts)
-    return RUNNERS[job.stage.kind](job)
+    left_out = check_golds_of(job.plan, job.stage, job.artifacts, job.note)
+    metrics = RUNNERS[job.stage.kind](replace(job, left_out=left_out))
+    if job.stage.stage.scoring.unreadable_golds == "skip" and job.stage.stage.rewards:
+        metrics = {**metrics, UNREADABLE: float(sum(map(len, left_out.values())))}
+    return metrics

@@ -2,11 +2,13 @@
 
 Every problem of a finite source, and the first ENDLESS of an endless one. What needs another stage's
 artifact, a source that reads its rows or a reward that asks its model, is asked when the stage starts.
+With `scoring: {unreadable_golds: skip}` such problems are left out of the stage instead, told and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -18,6 +20,7 @@ from r1core.recipe.schema import RewardUse
 from r1core.scoring import RewardSpec
 from r1core.scoring.golds import Golds
 from r1core.stages.base import spec_of
+from r1core.types import Problem
 
 if TYPE_CHECKING:
     from r1core.recipe.plan import Plan, StagePlan
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
 ENDLESS = 256
 MOST = 1_000_000
 """Problems of a source that are asked about at most: one that never ends may have forgotten to say so."""
+UNREADABLE = "golds/unreadable"
+"""The metric: problems that were left out."""
 _TOLD = 20
+_TOLD_LEFT_OUT = 3
 
 
 class _Pair(NamedTuple):
@@ -36,16 +42,72 @@ class _Pair(NamedTuple):
     reward: RewardUse
 
 
+@dataclass(kw_only=True)
+class _Asked:
+    """A source, how many of its problems were asked about, and what was refused: its number, and by whom and why."""
+
+    source: Use
+    where: Callable[[int], str]
+    asked: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+    def counted(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """The problems, counted as they pass."""
+        for problem in problems:
+            self.asked += 1
+            yield problem
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The problems that are refused, by however many rewards."""
+        return frozenset(number for number, _ in self.refused)
+
+    def lines(self) -> Iterator[str]:
+        """A sentence for each refusal."""
+        for number, why in self.refused:
+            yield f"source {self.source.use}, {self.where(number)}: {why}"
+
+
 def check_golds(plan: Plan, stages: Sequence[StagePlan]) -> None:
     """Before a run. Raises one RecipeError with what is refused of all that can be asked by now."""
-    pairs = [pair for stage in stages for pair in _pairs(plan, stage) if _is_ready(plan, pair)]
-    _refuse(list(_refused(plan, pairs, {}, workers=max((s.stage.scoring.workers for s in stages), default=1))))
+    strict = [stage for stage in stages if not _skips(stage)]
+    pairs = [pair for stage in strict for pair in _pairs(plan, stage) if _is_ready(plan, pair)]
+    found = _refused(plan, pairs, {}, workers=max((s.stage.scoring.workers for s in strict), default=1))
+    _refuse([line for asked in found for line in asked.lines()])
 
 
-def check_golds_of(plan: Plan, stage: StagePlan, artifacts: Mapping[str, Path]) -> None:
-    """When a stage starts: the same for what had to wait for other stages."""
-    pairs = [pair for pair in _pairs(plan, stage) if not _is_ready(plan, pair)]
-    _refuse(list(_refused(plan, pairs, artifacts, workers=stage.stage.scoring.workers)))
+def check_golds_of(
+    plan: Plan, stage: StagePlan, artifacts: Mapping[str, Path], tell: Callable[[str], None]
+) -> Mapping[str, frozenset[int]]:
+    """When a stage starts: the same for what had to wait for other stages. Returns what is to be left out where the
+    recipe says `skip`, of each source by its config as JSON; `tell` hears of it."""
+    skips = _skips(stage)
+    pairs = [pair for pair in _pairs(plan, stage) if skips or not _is_ready(plan, pair)]
+    found = list(_refused(plan, pairs, artifacts, workers=stage.stage.scoring.workers))
+    if not skips:
+        _refuse([line for asked in found for line in asked.lines()])
+    for asked in found:
+        _tell_left_out(asked, tell)
+    return {asked.source.model_dump_json(): asked.numbers for asked in found if asked.numbers}
+
+
+def _skips(stage: StagePlan) -> bool:
+    return stage.stage.scoring.unreadable_golds == "skip"
+
+
+def _tell_left_out(asked: _Asked, tell: Callable[[str], None]) -> None:
+    """How many, and the first few. Raises RecipeError where none is left."""
+    if not asked.refused:
+        return
+    lines = list(asked.lines())
+    more = [f"and {len(lines) - _TOLD_LEFT_OUT} more"] if len(lines) > _TOLD_LEFT_OUT else []
+    told = "; ".join([*lines[:_TOLD_LEFT_OUT], *more])
+    if len(asked.numbers) == asked.asked:
+        raise RecipeError(
+            f"no problem of source {asked.source.use} has a gold that its rewards can judge answers by: {told}",
+            fix="mend the golds, or give the reward the option that reads them",
+        )
+    tell(f"{len(asked.numbers)} of {asked.asked} problems are left out, for their golds: {told}")
 
 
 def _pairs(plan: Plan, stage: StagePlan) -> Iterator[_Pair]:
@@ -71,8 +133,8 @@ def _is_ready(plan: Plan, pair: _Pair) -> bool:
     return True
 
 
-def _refused(plan: Plan, pairs: Sequence[_Pair], artifacts: Mapping[str, Path], *, workers: int) -> Iterator[str]:
-    """A line for each problem that is refused. Every source is read once, every reward built once."""
+def _refused(plan: Plan, pairs: Sequence[_Pair], artifacts: Mapping[str, Path], *, workers: int) -> Iterator[_Asked]:
+    """What is refused of each source. Every source is read once, every reward built once."""
     specs: dict[str, RewardSpec] = {}
     sources: dict[str, tuple[_Pair, list[str]]] = {}
     for pair in pairs:
@@ -87,8 +149,12 @@ def _refused(plan: Plan, pairs: Sequence[_Pair], artifacts: Mapping[str, Path], 
         for pair, wanted in sources.values():
             source: ProblemSource = plan.component("source", pair.source, artifacts)
             problems = islice(source.problems(seed=pair.seed), ENDLESS if source.endless else MOST)
-            for number, name, reason in golds.refused(problems, by=[list(specs).index(key) for key in wanted]):
-                yield f"source {pair.source.use}, {source.where(number)}: reward {name}: {reason}"
+            found = _Asked(source=pair.source, where=source.where)
+            for number, name, reason in golds.refused(
+                found.counted(problems), by=[list(specs).index(key) for key in wanted]
+            ):
+                found.refused.append((number, f"reward {name}: {reason}"))
+            yield found
 
 
 def _refuse(lines: Sequence[str]) -> None:
@@ -99,5 +165,6 @@ def _refuse(lines: Sequence[str]) -> None:
     raise RecipeError(
         f"{problems} a gold that a reward cannot judge answers by:\n"
         + "\n".join(f"  {line}" for line in [*lines[:_TOLD], *more]),
-        fix="mend or remove these rows, or give the reward the option that reads them",
+        fix="mend or remove these rows, or give the reward the option that reads them; "
+        "`scoring: {unreadable_golds: skip}` leaves them out",
     )

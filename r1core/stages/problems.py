@@ -7,7 +7,7 @@ on what ran before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 from r1core.choices import Use
@@ -18,6 +18,19 @@ from r1core.schedules import Schedule
 from r1core.types import Problem
 
 Build = Callable[[Use], ProblemSource]
+
+
+class Without(ProblemSource):
+    """A source without some of its problems, by their numbers."""
+
+    def __init__(self, source: ProblemSource, numbers: Collection[int]) -> None:
+        super().__init__(source.config)
+        self._source = source
+        self._numbers = numbers
+
+    def problems(self, *, seed: int) -> Iterator[Problem]:
+        """The others, in their order."""
+        return (each for number, each in enumerate(self._source.problems(seed=seed)) if number not in self._numbers)
 
 
 def endless(source: ProblemSource, *, seed: int) -> Iterator[Problem]:

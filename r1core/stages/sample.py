@@ -112,7 +112,7 @@ def _problems(job: Job, count: int) -> list[Problem]:
     problems = job.stage.stage.problems
     assert problems is not None, "the plan checks what a sample stage needs"
     point = problems.at(0, 1)
-    found = first_of(point, count, job.source, seed=job.stage.seed)
+    found = first_of(point, count, job.asked, seed=job.stage.seed)
     named = point.use if isinstance(point, Use) else "the mix"
     if not found:
         raise RecipeError(f"{named} has no problems", where=f"stages.{job.stage.id}.problems")

@@ -30,6 +30,7 @@ FAMILIES = {
     "cut off": Family(severity="medium", why="the text ends before its answer does"),
     "misplaced": Family(severity="high", why="the right answer stands only where no answer belongs"),
     "hedged": Family(severity="high", why="the right answer among others is no answer"),
+    "box": Family(severity="high", why="a box that was only thought, is one of several, or is taken back is no answer"),
     "chained": Family(severity="high", why="an equation that names several values takes none of them back"),
     "negated": Family(severity="high", why="the right answer is denied"),
     "part": Family(severity="high", why="a piece of the right answer, or that with something attached, is another one"),

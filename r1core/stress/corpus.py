@@ -13,7 +13,7 @@ from pathlib import Path
 
 from r1core.cases import TOLERANCE, Case, read_cases
 from r1core.plugins import Loaded
-from r1core.stress import absent, form, hedged, hostile, talk, values
+from r1core.stress import absent, boxes, form, hedged, hostile, talk, values
 from r1core.stress.attack import FAMILIES, Attack
 from r1core.stress.equivalent import equivalents
 from r1core.stress.reading import Reading, question_of
@@ -28,6 +28,7 @@ MAKERS: Sequence[Callable[[Target], Iterator[Attack]]] = (
     absent.cut_off,
     absent.misplaced,
     hedged.hedged,
+    boxes.boxed,
     hedged.chained,
     hedged.negated,
     hedged.part,

@@ -18,6 +18,7 @@ def record(report: Report) -> dict[str, Any]:
     return {
         "reward": report.spec.name,
         "options": report.spec.options,
+        "verdict": report.verdict,
         "gameable": report.gameable,
         "worth": {"right": reading.top, "wrong": reading.bar, "lowest": report.spec.lowest},
         "judges": {

@@ -2,7 +2,8 @@
 
 gameable   an attack is paid, or takes itself out (an infrastructure failure costs an answer nothing),
            or breaks the check and is worth more than the worst answer
-otherwise  robust against what was asked; refused equivalents, breakages and late verdicts are told
+failed     nothing of that, but the reward disagrees with a case of its own
+robust     against what was asked; refused equivalents, breakages and late verdicts are told
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from r1core.cases import TOLERANCE, Ask, Case, Judged, refused_cases
 from r1core.plugins import Loaded
@@ -128,6 +130,16 @@ class Report:
     def _allowed_s(self, one: Answered) -> float:
         attempts = 2 if one.score.reason in STOPPED else 1
         return attempts * (self.spec.timeout_s + GRACE_S)
+
+    @property
+    def disagreed(self) -> list[Judged]:
+        """The cases that it disagrees with."""
+        return [one for one in self.cases if not one.as_expected]
+
+    @property
+    def verdict(self) -> Literal["gameable", "failed", "robust"]:
+        """The word for all of it."""
+        return "gameable" if self.gameable else "failed" if self.disagreed else "robust"
 
     @property
     def gameable(self) -> bool:

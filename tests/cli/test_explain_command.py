@@ -7,9 +7,12 @@ import pytest
 from click.testing import CliRunner
 from pydantic import Field
 
+from r1_plugins.math import r1_rewards as r1_math
+from r1_plugins.rules import r1_rewards as r1_rules
 from r1core.choices import DataRef, Options, Use, UseAdvantage, UseFilter
 from r1core.cli.explain import command
 from r1core.cli.wording import field_type, value_text
+from r1core.components import Reward
 from r1core.errors import RecipeError
 from r1core.schedules import Number, Schedule
 
@@ -27,6 +30,19 @@ def test_a_component_shows_its_docstring_options_contract_and_file() -> None:
     assert said.startswith(f"reward format  (r1core {VERSION})")
     for line in ("  timeout_s: 3.0", "  lowest: ", "  runs: worker", "  sees: response", "/rules/format.py"):
         assert line in said
+
+
+def test_a_reward_shows_what_a_reference_looks_like() -> None:
+    said = explain("numeric")
+    assert "  a problem's reference (its gold): a number, or a text that is one; or {value, unit," in said
+    assert "gold_form" not in said
+    assert "its gold" not in explain("grpo")
+
+
+@pytest.mark.parametrize("reward", [*r1_rules(), *r1_math()], ids=lambda reward: reward.name)
+def test_every_rule_says_what_a_reference_looks_like(reward: type[Reward]) -> None:
+    assert reward.gold_form
+    assert max(map(len, explain(reward.name).splitlines()[:6])) <= 110
 
 
 def test_a_name_with_several_meanings_shows_all_of_them() -> None:

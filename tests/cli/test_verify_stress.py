@@ -128,7 +128,15 @@ def test_a_case_that_is_not_as_expected_is_said_and_is_exit_4(verify: Verify) ->
     done = verify("Exact", rows=[*ROWS, row("forty-two", 1)])
     assert done.returncode == 4
     assert "case of line 3: expected 1, got 0 (said so); it is left aside" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("robust: ")
+    assert "\nfailed: 1 of 3 cases is not as expected (line 3); none of " in done.stdout
+    assert "robust" not in done.stdout
+
+
+def test_a_gameable_reward_that_disagrees_with_a_case_is_told_both(verify: Verify) -> None:
+    done = verify("Loose", rows=[*ROWS, row("forty-two", 1)])
+    assert done.returncode == 4
+    assert "; and 1 of 3 cases is not as expected (line 3)" in " ".join(done.stdout.split())
+    assert "robust" not in done.stdout
 
 
 def test_a_time_out_is_listed_and_changes_nothing(verify: Verify) -> None:
@@ -165,7 +173,7 @@ def test_all_findings_are_written_for_machines(verify: Verify, tmp_path: Path) -
     done = verify("Loose", "--json", "found.json")
     assert done.stderr == "all of it: found.json\n"
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["gameable"] is True
+    assert (found["verdict"], found["gameable"]) == ("gameable", True)
     assert found["reward"] == "./mine.py:Loose"
     assert found["worth"] == {"right": 1.0, "wrong": 0.0, "lowest": 0.0}
     positive = next(one for one in found["false_positives"] if one["label"] == "the right answer or another")

@@ -166,6 +166,9 @@ def test_a_case_that_the_reward_disagrees_with_is_no_base_for_attacks(tmp_path: 
     assert [one.as_expected for one in report.cases].count(False) == 1
     assert "Roma" not in {target.answer for target in report.targets}
     assert not report.gameable
+    assert report.verdict == "failed", "what disagrees with its own cases is not called robust"
+    assert stressed(toys.Grader, tmp_path).verdict == "robust"
+    assert stressed(toys.Substring, tmp_path).verdict == "gameable"
 
 
 def test_without_a_right_answer_there_is_nothing_to_make_attacks_of(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from r1core.cases import Case
-from r1core.stress import absent, form, hedged, talk, values
+from r1core.stress import absent, boxes, form, hedged, talk, values
 from r1core.stress.attack import FAMILIES
 from r1core.stress.equivalent import equivalents
 from r1core.stress.probes import ASKED, probes
@@ -70,6 +70,22 @@ def test_there_are_always_enough_wrong_answers() -> None:
     made = target("0", list(range(100)))
     assert len(set(hedged.wrong_answers(made, 20))) == 20
     assert not any(map(made.is_right, hedged.wrong_answers(made, 20)))
+
+
+def test_boxes_stand_outside_of_tags_and_the_right_one_is_in_each_attack() -> None:
+    made = list(boxes.boxed(target("42", 42, wrong=("41",))))
+    assert len(made) == 20
+    assert len({one.label for one in made}) == 20
+    assert all(r"\boxed{42}" in one.response.text for one in made)
+    untagged = [one.label for one in made if "<answer>" not in one.response.text]
+    assert len(untagged) == 19, "all but the box before an answer in tags"
+    thought = [one for one in made if r"\boxed{42}" in (one.response.thinking or "")]
+    assert [one.response.answer for one in thought] == ["I do not know.", r"\boxed{41}", r"\boxed{}"]
+
+
+def test_boxes_are_for_values_only() -> None:
+    assert list(boxes.boxed(target("one line\nand another", "one"))) == []
+    assert list(boxes.boxed(target("42", {"normal": [1, 2]}))) == []
 
 
 def test_part_of_a_sentence_that_still_says_the_gold_is_no_attack() -> None:

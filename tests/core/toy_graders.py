@@ -222,6 +222,22 @@ class BreakingPays(Grader):
         return Score(value=1.0 if response.answer == problem.reference else -1.0)
 
 
+class LastBox(Grader):
+    """The last box of the text, whatever stands around it."""
+
+    def score(self, problem, response):
+        found = re.findall(r"boxed\{([^{}]*)\}", response.answer or "")
+        return Score(value=float((found[-1:] or [response.answer]) == [problem.reference]))
+
+
+class AnyBox(Grader):
+    """A box anywhere, thought or said."""
+
+    def score(self, problem, response):
+        found = re.findall(r"boxed\{([^{}]*)\}", response.text)
+        return Score(value=float(problem.reference in (found or [response.answer])))
+
+
 FOUND = {
     Substring: {"hedged", "negated", "chained", "part", "program"},
     Denied: {"negated"},
@@ -231,6 +247,8 @@ FOUND = {
     Evaluates: {"program"},
     Squashes: {"opening", "pattern"},
     FirstNumber: {"hedged", "chained"},
+    LastBox: {"box"},
+    AnyBox: {"box"},
     LastNumber: {"hedged"},
     LastOfChain: {"chained"},
     AnyDigits: {"spelling"},

@@ -76,6 +76,34 @@ def test_a_reference_is_one_answer_or_a_list_of_accepted_ones(reference: Any, re
     assert accuracy(GOOD, reference).reason == reason
 
 
+@pytest.mark.parametrize(
+    ("reference", "right", "wrong"),
+    [
+        (True, ["true"], ["True", "1", "false"]),
+        (False, ["false"], ["False", "0"]),
+        (1e-7, ["1e-7", "0.0000001"], ["1e-07", "0.000001", "1e-8"]),
+        (2.5e-7, ["2.5e-7", "0.00000025"], ["2.5"]),
+        (1e22, ["1e22", "10000000000000000000000"], ["1e+22"]),
+        (0.1, ["0.1"], ["1e-1", "0.10"]),
+        (72.0, ["72"], ["72.0"]),
+        ([1, True], ["1", "true"], ["True"]),
+    ],
+)
+def test_a_value_of_a_json_file_is_what_a_person_writes_for_it(
+    reference: Any, right: list[str], wrong: list[str]
+) -> None:
+    said = {text: accuracy(f"<think></think><answer>{text}</answer>", reference).value for text in [*right, *wrong]}
+    assert said == {**dict.fromkeys(right, 1.0), **dict.fromkeys(wrong, 0.0)}
+
+
+@pytest.mark.parametrize("reference", [{"a": 1}, [{"a": 1}], [["8"]], math.nan, math.inf])
+def test_a_reference_that_nobody_answers_letter_for_letter_is_refused(reference: Any) -> None:
+    rule = Exact(Exact.Config())
+    assert "give a text, a number, true or false" in rule.refuses(Problem(id="p", reference=reference))
+    score = accuracy(GOOD, reference)
+    assert (score.known, score.reason) == (False, "bad_reference")
+
+
 @pytest.mark.parametrize("reference", [None, []])
 def test_a_problem_without_a_reference_is_never_a_silent_zero(reference: Any) -> None:
     score = accuracy(GOOD, reference)

@@ -48,6 +48,19 @@ def test_two_letters_are_never_paid(joined: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "around",
+    ["either {} or a red one", "{}. Final answer: blue", "The final answer is blue. {}", "{} or so", "perhaps {}",
+     "-{}", "3 \\cdot {}", "It is not {}.", "{}, though blue may be right"],
+)  # fmt: skip
+def test_a_box_that_is_hedged_or_part_of_something_is_not_paid(around: str) -> None:
+    meta = {"options": TEXTS}
+    for box in ("\\boxed{C}", "\\boxed{-5}"):
+        assert ask(Choice, "C", around.format(box), meta=meta).value == 0.0
+    for plain in ("{}", "The final answer is ${}$.", "So we take {}: it lies below zero"):
+        assert ask(Choice, "C", plain.format("\\boxed{C}"), meta=meta).value == 1.0
+
+
+@pytest.mark.parametrize(
     "said",
     ["a dog", "A dog", "A", "a", "It is a dog.", "A dog is a pet", "a or an", "I think a number fits", "A man, a plan"],
 )

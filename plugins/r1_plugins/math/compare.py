@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from r1_plugins.math.angles import same_measure
 from r1_plugins.math.equations import equal_lines, equal_sides, value_in
 from r1_plugins.math.leaves import Asked
 from r1_plugins.math.names import names_only, spelled
 from r1_plugins.math.reading import shape_of
+from r1_plugins.math.sets import line
 from r1_plugins.math.shapes import (
     Equation,
     Inequality,
@@ -32,6 +34,7 @@ from r1_plugins.math.trees import Rules, same_tree
 from r1_plugins.math.units import same_value
 
 _LINES = frozenset(("interval", "intervals", "inequality", "inequalities", "solve", "range", "domain", "values"))
+_CHANCES = frozenset(("probability", "Probability", "chance", "chances", "odds", "likely", "likelihood"))
 _PLACES = frozenset(("point", "points", "pair", "pairs", "coordinates", "vector", "vectors", "triple", "tuple"))
 
 
@@ -45,9 +48,8 @@ def same(gold: Shape, answer: Shape, asked: Asked, rules: Rules) -> bool:
         case Value():
             if isinstance(answer, Words) and isinstance(gold.tree, Symbol):
                 return len(answer.text) == 1 and gold.tree.name.lower() == answer.text
-            if isinstance(answer, Ratio) and len(answer.items) == 2 and "ratio" in asked.words:
-                over, under = (value.tree for value in answer.items)
-                return same_tree(gold.tree, Quotient(over, under), rules)
+            if isinstance(answer, Ratio):
+                return _as_quotient(gold, answer, asked, rules)
             return isinstance(answer, Value) and same_value(gold, answer, asked, rules)
         case Nothing():
             return isinstance(answer, Nothing)
@@ -56,6 +58,7 @@ def same(gold: Shape, answer: Shape, asked: Asked, rules: Rules) -> bool:
         case Tuple():
             return _in_order(gold, answer, asked, rules)
         case Intervals():
+            answer = line() if answer == Value(Symbol("R")) else answer
             return _pieces(gold, intervals_of(answer), rules)
         case Ratio():
             return _proportional(gold, answer, asked, rules)
@@ -168,12 +171,23 @@ def _in_order(gold: Tuple, answer: Shape, asked: Asked, rules: Rules) -> bool:
     )
 
 
+def _as_quotient(gold: Value, answer: Ratio, asked: Asked, rules: Rules) -> bool:
+    """3 : 2 for a reference that is one quotient, or where a ratio was asked for. Odds of 3 : 2 are no probability."""
+    literal = isinstance(gold.tree, Quotient) and not answer.clock and not asked.words & _CHANCES
+    if len(answer.items) != 2 or gold.percent or gold.unit or not (literal or "ratio" in asked.words):
+        return False
+    over, under = (value.tree for value in answer.items)
+    return same_tree(gold.tree, Quotient(over, under), rules)
+
+
 def _proportional(gold: Ratio, answer: Shape, asked: Asked, rules: Rules) -> bool:
     """Term by term; where a ratio was asked for, up to a factor, and 2/3 stands for 2 : 3."""
     first, *rest = (value.tree for value in gold.items)
     scaled = "ratio" in asked.words
-    if isinstance(answer, Value) and len(rest) == 1 and scaled:
-        return same_tree(Quotient(first, rest[0]), answer.tree, rules)
+    if isinstance(answer, Value) and len(rest) == 1:
+        literal = isinstance(answer.tree, Quotient) and not gold.clock
+        plain = (scaled or literal) and not (answer.unit or answer.percent)
+        return plain and same_tree(Quotient(first, rest[0]), answer.tree, rules)
     if not isinstance(answer, Ratio) or len(answer.items) != len(gold.items):
         return False
     theirs, *others = (value.tree for value in answer.items)
@@ -210,4 +224,4 @@ def _pieces(gold: Intervals, answer: Intervals | None, rules: Rules) -> bool:
 def _same_piece(gold: Interval, answer: Interval, rules: Rules) -> bool:
     if (gold.low_open, gold.high_open) != (answer.low_open, answer.high_open):
         return False
-    return same_tree(gold.low, answer.low, rules) and same_tree(gold.high, answer.high, rules)
+    return same_measure(gold.low, answer.low, rules) and same_measure(gold.high, answer.high, rules)

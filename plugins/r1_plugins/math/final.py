@@ -1,7 +1,7 @@
 r"""Where the final answer stands: in a \boxed{}, or in <answer> tags. Only the text after the last `</think>` counts.
 
-A box that never closes, a tag that stands beside other text, a box within a box with something else in it are no place
-to look for an answer in.
+Another final answer beside a box is one more answer. A box that never closes, a tag that stands beside other text, a
+box within a box with something else in it are no place to look for an answer in.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from typing import Literal, TypeAlias
 
 from r1_plugins.math.around import says_more, spoilt
+from r1_plugins.math.beside import other_answers
 from r1_plugins.math.token import UnreadableError
 from r1_plugins.math.tokens import LONGEST
 from r1core.types import Response
@@ -38,7 +39,10 @@ def final_answers(response: Response, where: Where) -> list[str]:
     found = _boxes(text) if where != "tags" or "\\boxed" in text else []
     if found:
         _refuse_more(text, [(start, end) for start, end, _ in found], tagged=response.tagged)
-        return list(dict.fromkeys(content for _, _, content in found))
+        contents = list(dict.fromkeys(content for _, _, content in found))
+        if response.tagged:
+            return contents
+        return [*contents, *other_answers(text[: found[0][0]], text[found[-1][1] :], contents[-1])]
     if where == "boxed" or not response.tagged:
         raise UnreadableError("no_answer")
     return [bare(text)]

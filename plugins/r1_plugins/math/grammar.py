@@ -12,23 +12,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from r1_plugins.math.token import Token, UnreadableError
-from r1_plugins.math.tree import Apply, Constant, Mixed, Negative, Number, Power, Product, Quotient, Sum, Symbol, Tree
+from r1_plugins.math.known import FUNCTIONS, GREEK, INVERSE, OF_ANGLES, TASKS, WORD_TASKS
+from r1_plugins.math.repeating import repeating
+from r1_plugins.math.token import Token, UnreadableError, circle
+from r1_plugins.math.tree import (
+    Apply,
+    Constant,
+    Degrees,
+    Mixed,
+    Negative,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    Symbol,
+    Tree,
+)  # fmt: skip
 
-_GREEK = """
-alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi
-varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell
-"""
-_FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt"
-_TASKS = """
-sum prod int iint oint lim partial gcd lcm max min bmod pmod mod lfloor rfloor lceil rceil ldots cdots dots nabla det
-sup inf limsup liminf
-"""
-_WORD_TASKS = frozenset(("gcd", "lcm", "max", "min", "mod", "lim", "sum", "int", "floor", "ceil", "det"))
-GREEK = frozenset(rf"\{name}" for name in _GREEK.split())
-FUNCTIONS = frozenset(_FUNCTIONS.split())
-TASKS = frozenset(rf"\{name}" for name in _TASKS.split())
-_INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 _END = Token("mark", "")
 _LONGEST_WORD = 4
 _DEEPEST = 50
@@ -143,6 +144,9 @@ class _Reader:
             if self.next.is_("!"):
                 self._take()
                 tree = Apply("factorial", (tree,))
+            elif size := circle(self._tokens, self._place):
+                self._place += size
+                tree = _in_degrees(tree)
             elif self.next.is_("^") or (self.next.is_("*") and self._after().is_("*") and not self._after().spaced):
                 self._take()
                 if self.next.is_("*"):
@@ -185,6 +189,9 @@ class _Reader:
     def _base_of(self, token: Token, *, argument: bool) -> Tree:
         if token.kind == "number":
             return self._number(token, argument=argument)
+        if token.is_("."):  # .\overline{3}
+            self._place -= 1
+            return self._number(Token("number", "0"), argument=argument)
         if token.kind == "word":
             return self._word(token, argument=argument)
         if token.is_("{"):
@@ -223,6 +230,10 @@ class _Reader:
         return Apply("abs", (tree,))
 
     def _number(self, token: Token, *, argument: bool) -> Tree:
+        found = repeating(token, self._tokens, self._place)
+        if found is not None:
+            value, self._place = found
+            return Number(value)
         value = Fraction(token.text)
         if argument or not token.text.isdigit():
             return self._scientific(value, token)
@@ -265,7 +276,7 @@ class _Reader:
     def _word(self, token: Token, *, argument: bool) -> Tree:
         if token.text in FUNCTIONS:
             return self._call(token.text)
-        if token.text in _WORD_TASKS:
+        if token.text in WORD_TASKS:
             raise TaskError("unevaluated")
         if token.text in ("pi", "infinity", "infty"):
             return Constant("pi" if token.text == "pi" else "infinity")
@@ -299,7 +310,7 @@ class _Reader:
         name = token.text[1:]
         if token.text in TASKS:
             raise TaskError("unevaluated")
-        if token.text in GREEK:
+        if token.text in GREEK or name == "reals":  # R^2, where it is part of something
             return self._subscripted(name)
         if name == "frac":
             return self._fraction()
@@ -329,8 +340,8 @@ class _Reader:
         if self.next.is_("^"):
             self._take()
             power = self._exponent()
-        if power == Negative(Number(Fraction(1))) and name in _INVERSE:
-            name, power = _INVERSE[name], None
+        if power == Negative(Number(Fraction(1))) and name in INVERSE:
+            name, power = INVERSE[name], None
         argument = self._applied_to()
         if name == "exp":
             tree: Tree = Power(Constant("e"), argument)
@@ -355,6 +366,15 @@ class _Reader:
             index = self._within("]")
         under = self._base() if self.next.is_("(") else self._argument(whole=True)
         return Power(under, Quotient(Number(Fraction(1)), index))
+
+
+def _in_degrees(tree: Tree) -> Tree:
+    """cos(20)^\\circ is the cosine of 20 degrees; other functions have no value in degrees."""
+    if isinstance(tree, Apply) and tree.function in OF_ANGLES:
+        return Apply(tree.function, (Degrees(tree.arguments[0]),))
+    if isinstance(tree, Apply | Degrees) or (isinstance(tree, Power) and isinstance(tree.base, Apply)):
+        raise UnreadableError("no_expression")
+    return Degrees(tree)
 
 
 def _letter(name: str) -> Tree:

@@ -2,6 +2,7 @@
 
     \\$1,200     72 marbles     5~\\mathrm{cm}     60 km/h     30^\\circ     12.5\\%     1.5 million     1011_2
 
+A degree sign is a unit where it is the only one (30^\\circ); in an expression (\\cos 20^\\circ) it is read with that.
 Words are units when they are in the list, and labels when the question has them; any other word beside a number makes
 it unreadable, so that "42 less than that" or "42 or so" is never 42.
 """
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from r1_plugins.math.grammar import tree_of
+from r1_plugins.math.known import OF_ANGLES
 from r1_plugins.math.shapes import Value
-from r1_plugins.math.token import Token, UnreadableError
+from r1_plugins.math.token import Token, UnreadableError, circle
 from r1_plugins.math.tree import Number, Product
 from r1_plugins.math.words import CHANGES, PERCENT, POWERS, SCALES, unit_of
 
@@ -62,8 +64,10 @@ def leaf(tokens: Sequence[Token], asked: Asked) -> Value:
         unit, tokens = _CURRENCIES[tokens[1].text], [tokens[0], *tokens[2:]]
     if len(tokens) > 2 and tokens[0].kind == "number" and tokens[1].is_("_"):
         return Value(tree_of(tokens[:1]), f"base {_base(tokens[2:])}")
+    within = _has_angles(tokens)
+    tokens = _with_signs(tokens) if within else tokens
     for place in range(1, len(tokens)):
-        if _may_begin_unit(tokens, place, asked):
+        if _may_begin_unit(tokens, place, within=within):
             found = _unit(tokens[place:], asked)
             if found is not None:
                 scale, named, percent = found
@@ -85,21 +89,32 @@ def _base(tokens: Sequence[Token]) -> str:
     return _BASES.get(kept[0], kept[0])
 
 
-def _may_begin_unit(tokens: Sequence[Token], place: int, asked: Asked) -> bool:
-    """A word, a percent or degree sign, right after something that ends a value."""
-    before, token = tokens[place - 1], tokens[place]
-    ended = before.kind in ("number", "word") or before.is_(")", "}", "]", "!") or before.kind == "command"
-    return ended and (token.kind == "word" or token.is_("%") or (token.is_("^") and _circle(tokens, place + 1) > 0))
+def _has_angles(tokens: Sequence[Token]) -> bool:
+    """Whether degree signs are parts of an expression: of what a sine is taken of, or several of them."""
+    signs = sum(token.is_(r"\circ") for token in tokens)
+    return signs > 1 or any(token.text.removeprefix("\\") in OF_ANGLES for token in tokens)
 
 
-def _circle(tokens: Sequence[Token], place: int) -> int:
-    """How many tokens from here are the degree sign's circle."""
-    rest = tokens[place : place + 3]
-    if rest and rest[0].is_(r"\circ"):
-        return 1
-    if len(rest) == 3 and rest[0].is_("{") and rest[1].is_(r"\circ") and rest[2].is_("}"):
-        return 3
-    return 0
+def _with_signs(tokens: Sequence[Token]) -> list[Token]:
+    """With a degree sign for each word "degrees" behind a value."""
+    found: list[Token] = []
+    for token in tokens:
+        named = token.kind == "word" and len(token.text) > 1 and unit_of(token.text) == "degree"
+        found += (
+            [Token("mark", "^"), Token("command", r"\circ")] if named and found and _ends_value(found[-1]) else [token]
+        )
+    return found
+
+
+def _may_begin_unit(tokens: Sequence[Token], place: int, *, within: bool) -> bool:
+    """A word, a percent sign, or a degree sign that is not `within` an expression, right after what ends a value."""
+    token = tokens[place]
+    sign = token.is_("%") or (not within and circle(tokens, place) > 0)
+    return (token.kind == "word" or sign) and _ends_value(tokens[place - 1])
+
+
+def _ends_value(token: Token) -> bool:
+    return token.kind in ("number", "word", "command") or token.is_(")", "}", "]", "!")
 
 
 def _unit(tokens: Sequence[Token], asked: Asked) -> tuple[int, str, bool] | None:
@@ -116,9 +131,9 @@ def _unit(tokens: Sequence[Token], asked: Asked) -> tuple[int, str, bool] | None
             if percent or names:
                 return None
             percent = True
-        elif token.is_("^") and (size := _circle(tokens, place + 1)):
+        elif turn := circle(tokens, place):
             names.append("degree")
-            size += 1
+            size = turn
             following = tokens[place + size] if place + size < len(tokens) else None
             if following is not None and following.text in ("C", "F", "K"):
                 names.append(following.text)

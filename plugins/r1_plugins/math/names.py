@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from r1_plugins.math.grammar import FUNCTIONS, GREEK
+from r1_plugins.math.known import FUNCTIONS, GREEK
 from r1_plugins.math.token import Token
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from r1_plugins.math.grammar import FUNCTIONS
+from r1_plugins.math.grammar import tree_of
 from r1_plugins.math.inequalities import inequality
+from r1_plugins.math.known import FUNCTIONS
 from r1_plugins.math.leaves import Asked, leaf
-from r1_plugins.math.names import names_only
+from r1_plugins.math.names import names_only, spelled_whole
+from r1_plugins.math.sets import all_reals, condition, line
 from r1_plugins.math.shapes import (
+    INFINITE,
     Equation,
     Interval,
     Intervals,
@@ -50,12 +53,15 @@ def shape_of(tokens: Tokens, asked: Asked) -> Shape:
 
 
 def _single(tokens: Tokens, asked: Asked) -> Shape:
+    whole = all_reals(tokens)
+    if whole is not None:
+        return whole
     relation = _relation(tokens, asked)
     if relation is not None:
         return relation
     ratio = _split_at(tokens, (":",))
     if len(ratio) > 1:
-        return Ratio(tuple(leaf(part, asked) for part in ratio))
+        return Ratio(tuple(leaf(part, asked) for part in ratio), clock=_may_be_time(ratio))
     words = _words(tokens)
     if words is not None:
         return words
@@ -156,7 +162,8 @@ def _flat(shapes: Sequence[Shape]) -> Several:
 def _several(parts: Sequence[Tokens], joins: set[str], asked: Asked) -> Shape:
     shapes = [shape_of(part, asked) for part in parts]
     if all(isinstance(shape, Intervals) for shape in shapes):
-        if joins <= {"or", ","}:
+        plain = not any(shape.symbol for shape in shapes if isinstance(shape, Intervals))
+        if joins <= {"or", ","} or plain:  # (1, 2) and (3, 4) lists both; x > 1 and x < 2 is neither
             return _union(tuple(shapes))
         raise UnreadableError("several_conditions")
     if any(isinstance(shape, Words) for shape in shapes):
@@ -195,11 +202,16 @@ def _bracketed(tokens: Tokens, asked: Asked) -> Shape:
     if opening == r"\{" and closing == r"\}":
         if not inner:
             return Nothing()
+        holds = condition(inner)
+        if holds is not None:
+            return _of_members(inner[0], shape_of(holds, asked))
         shape = shape_of(inner, asked)
         return Several(shape.items if isinstance(shape, Several) else (shape,), braced=True)
     if opening not in ("(", "[") or closing not in (")", "]"):
         raise UnreadableError("unbalanced")
     parts = _split_at(inner, (",", ";"))
+    if len(parts) == 2 and any(_is_infinite(part) for part in parts):  # no point has such an end
+        return _interval(parts, opening, closing, asked)
     if len(parts) == 1:
         if opening + closing != "()":
             raise UnreadableError("no_expression")
@@ -208,8 +220,33 @@ def _bracketed(tokens: Tokens, asked: Asked) -> Shape:
         return Tuple(tuple(shape_of(part, asked) for part in parts), square=opening == "[")
     if len(parts) != 2:
         raise UnreadableError("no_expression")
-    low, high = (leaf(_trimmed(part), asked).tree for part in parts)
+    return _interval(parts, opening, closing, asked)
+
+
+def _interval(parts: Sequence[Tokens], opening: str, closing: str, asked: Asked) -> Intervals:
+    low, high = (leaf(_trimmed(part), asked).measure for part in parts)
     return Intervals((Interval(low, high, opening == "(", closing == ")"),))
+
+
+def _is_infinite(tokens: Tokens) -> bool:
+    try:
+        return tree_of(_trimmed(tokens)) in INFINITE
+    except UnreadableError:
+        return False
+
+
+def _of_members(member: Token, shape: Shape) -> Shape:
+    """What a condition on a set's members says; of another variable it says nothing that is read here."""
+    found = intervals_of(shape) if isinstance(shape, Intervals) else None
+    if found is None or found.symbol not in ("", member.text):
+        raise UnreadableError("no_expression")
+    return found
+
+
+def _may_be_time(parts: Sequence[Tokens]) -> bool:
+    """Whether a ratio may be a time of day: 2:05, 12:30."""
+    digits = [part[0].text if len(part) == 1 else "" for part in parts]
+    return len(digits) == 2 and digits[0].isdigit() and len(digits[1]) == 2 and int(digits[0]) <= 24
 
 
 def _matrix(tokens: Tokens, asked: Asked) -> Shape:
@@ -266,6 +303,8 @@ def _relation(tokens: Tokens, asked: Asked) -> Shape | None:
         loose = frozenset(place + 1 for place, sign in enumerate(signs) if sign == r"\approx")
         return Equation(tuple(map(tuple, sides)), loose)
     if signs == [r"\in"] and names_only(sides[0]):
+        if len(sides[1]) == 1 and sides[1][0].text == "R":
+            return line(spelled_whole(sides[0]))
         shape = shape_of(sides[1], asked)
         return intervals_of(shape) or shape
     if set(signs) <= set(_SIGNS):

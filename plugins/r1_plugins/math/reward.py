@@ -36,6 +36,11 @@ class Math(Reward):
     """1 when the final answer states the reference's value (or that of one of a list of references), else 0."""
 
     name = "math"
+    gold_form: ClassVar[str] = (
+        r"a number, or a text as data sets write it: 72, \frac{1}{2}, $x^2+1$, #### 72, a solution with its box; "
+        r"values, sets, points, intervals, x > 2, a matrix, y = 2x+3; 5 cm, 12.5\%, 30^\circ; a few words; or a list "
+        "of such texts, each of which is right"
+    )
     extra = "train"
     preload: ClassVar[tuple[str, ...]] = ("math_verify",)
 

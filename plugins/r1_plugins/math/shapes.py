@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from r1_plugins.math.token import Token
-from r1_plugins.math.tree import Tree
+from r1_plugins.math.tree import Constant, Degrees, Negative, Tree
+
+DEGREE = "degree"
+INFINITE = (Constant("infinity"), Negative(Constant("infinity")))
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Value:
     tree: Tree
     unit: str = ""
     percent: bool = False
+
+    @property
+    def measure(self) -> Tree:
+        """The tree, with the degree sign where that is the unit."""
+        return Degrees(self.tree) if self.unit == DEGREE else self.tree
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,8 @@ class Ratio:
     """3 : 4 : 5, and times of day."""
 
     items: tuple[Value, ...]
+    clock: bool = False
+    """Whether it may be a time of day: 2:05, 12:30."""
 
 
 @dataclass(frozen=True)
@@ -114,5 +124,5 @@ def intervals_of(shape: Shape) -> Intervals | None:
     if isinstance(shape, Tuple) and len(shape.items) == 2:
         low, high = shape.items
         if isinstance(low, Value) and isinstance(high, Value):
-            return Intervals((Interval(low.tree, high.tree, not shape.square, not shape.square),))
+            return Intervals((Interval(low.measure, high.measure, not shape.square, not shape.square),))
     return None

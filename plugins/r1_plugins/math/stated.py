@@ -14,6 +14,7 @@ from r1_plugins.math.exact import Exact, UndecidedError
 from r1_plugins.math.tree import (
     Apply,
     Constant,
+    Degrees,
     Negative,
     Number,
     Power,
@@ -67,7 +68,8 @@ def _merge(terms: Sequence[Tree]) -> bool:
 
 
 def _rationals(factors: Sequence[Tree]) -> int:
-    return sum(1 for factor in factors if (value := _value(factor)) is not None and value.rational is not None)
+    plain = [factor.of if isinstance(factor, Degrees) else factor for factor in factors]
+    return sum(1 for factor in plain if (value := _value(factor)) is not None and value.rational is not None)
 
 
 def _scientific(factors: Sequence[Tree]) -> bool:
@@ -82,4 +84,5 @@ def _scientific(factors: Sequence[Tree]) -> bool:
 def elementary(tree: Tree) -> bool:
     """Whether it is a plain literal: nothing that a problem would be restated with."""
     inner = tree.of if isinstance(tree, Negative) else tree
+    inner = inner.of if isinstance(inner, Degrees) else inner
     return not isinstance(inner, Sum | Product | Quotient | Power | Apply) and not isinstance(inner, Constant)

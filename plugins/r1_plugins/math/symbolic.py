@@ -18,6 +18,7 @@ from r1_plugins.math.stated import COUNTED
 from r1_plugins.math.tree import (
     Apply,
     Constant,
+    Degrees,
     Mixed,
     Negative,
     Number,
@@ -122,6 +123,8 @@ def expression(tree: Tree) -> Any:
             return sympy.Symbol(name, real=True)
         case Negative(of):
             return -expression(of)
+        case Degrees(of):
+            return sympy.Mul(expression(of), sympy.pi, sympy.Rational(1, 180))
         case Sum(terms):
             return sympy.Add(*map(expression, terms))
         case Product(factors):

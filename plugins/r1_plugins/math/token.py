@@ -29,6 +29,16 @@ class Token:
         return self.kind in ("mark", "command") and self.text in texts
 
 
+def circle(tokens: Sequence[Token], place: int) -> int:
+    """How many tokens from here are a degree sign, ^\\circ or ^{\\circ}; 0 where there is none."""
+    rest = tokens[place : place + 4]
+    if len(rest) > 1 and rest[0].is_("^") and rest[1].is_(r"\circ"):
+        return 2
+    if len(rest) == 4 and rest[0].is_("^") and rest[1].is_("{") and rest[2].is_(r"\circ") and rest[3].is_("}"):
+        return 4
+    return 0
+
+
 def joined(tokens: Sequence[Token], *, commas: bool) -> tuple[Token, ...]:
     """1,234 and 1{,}234 and 1\\,234 and 1 234 are one number; 1, 234 are two, and so are those in (1,234)."""
     found: list[Token] = []

@@ -28,6 +28,7 @@ SIGNS = str.maketrans({
 })
 """What models write in place of LaTeX."""
 # fmt: on
+_REALS = re.compile(r"\\(?:mathbb|Bbb) ?(?:\{ ?R ?\}|R(?![A-Za-z]))|\u211d")
 _LEXEME = re.compile(
     r"(?P<space>[ \t\r\n\f\v]+)|(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(?P<word>[A-Za-z]+)"
     r"|(?P<command>\\[A-Za-z]+|\\.)|(?P<mark>[<>!]=|[-+*/^_=<>(){}\[\]|,;:!%&$~'#.])",
@@ -67,7 +68,7 @@ def tokens_of(text: str, *, grouped: bool = True) -> tuple[Token, ...]:
     """
     if len(text) > LONGEST:
         raise UnreadableError("too_long")
-    found = _Lexer().tokens(text.translate(SIGNS))
+    found = _Lexer().tokens(_REALS.sub(r"\\reals ", text.translate(SIGNS)))
     dollars = sum(token.is_("$") for token in found)
     kept = [token for token in found if dollars % 2 or not token.is_("$")]  # an even number of them are delimiters
     return joined(kept, commas=grouped)

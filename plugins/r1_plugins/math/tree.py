@@ -79,6 +79,13 @@ class Mixed:
 
 
 @dataclass(frozen=True)
+class Degrees:
+    """An angle in degrees: as a number it is pi/180 of what stands before the sign."""
+
+    of: Tree
+
+
+@dataclass(frozen=True)
 class Apply:
     """A function's value: sin, log with its base, abs, factorial, binomial."""
 
@@ -86,7 +93,7 @@ class Apply:
     arguments: tuple[Tree, ...]
 
 
-Tree: TypeAlias = Number | Constant | Symbol | Sum | Product | Negative | Quotient | Power | Mixed | Apply
+Tree: TypeAlias = Number | Constant | Symbol | Sum | Product | Negative | Quotient | Power | Mixed | Degrees | Apply
 
 
 def children(tree: Tree) -> tuple[Tree, ...]:
@@ -96,7 +103,7 @@ def children(tree: Tree) -> tuple[Tree, ...]:
             return terms
         case Product(factors):
             return factors
-        case Negative(of):
+        case Negative(of) | Degrees(of):
             return (of,)
         case Quotient(over, under):
             return over, under

@@ -1,8 +1,8 @@
 """Two values with their units and percent signs.
 
 A unit that the reference does not have is harmless unless the question names another of its kind ("in dollars": not
-cents); one that it has must be the same, or be left out. 50% is 0.5, and 50 where a percentage was asked for; nothing
-above 1 is given in percent unless it was.
+cents); one that it has must be the same, or be left out; degrees and radians are converted. 50% is 0.5, and 50 where a
+percentage was asked for, or where the reference has the sign; nothing above 1 is given in percent unless it was.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+from r1_plugins.math.angles import same_measure
 from r1_plugins.math.exact import UndecidedError
 from r1_plugins.math.leaves import Asked
-from r1_plugins.math.shapes import Value
+from r1_plugins.math.shapes import DEGREE, Value
 from r1_plugins.math.tree import Number, Quotient, Tree
 from r1_plugins.math.trees import Rules, same_tree
 from r1_plugins.math.values import UndefinedError, value_of
@@ -29,14 +30,17 @@ _KINDS = (
 
 def same_value(gold: Value, answer: Value, asked: Asked, rules: Rules) -> bool:
     """Whether the answer states the gold's value. Raises TaskError."""
+    if {gold.unit, answer.unit} == {DEGREE, "rad"}:
+        return same_tree(gold.measure, answer.measure, rules)
     if not _fits(gold.unit, answer.unit, asked):
         return False
     if gold.percent == answer.percent:
-        return same_tree(gold.tree, answer.tree, rules)
+        return same_measure(gold.measure, answer.measure, rules)
     size = _size(gold.tree)
     if gold.percent:
-        plain = asked.percent or size > 1
-        return same_tree(gold.tree if plain else _hundredth(gold.tree), answer.tree, rules)
+        if same_tree(gold.tree, answer.tree, rules):
+            return asked.percent or size > 1
+        return not asked.percent and same_tree(_hundredth(gold.tree), answer.tree, rules)
     if asked.percent and not 0 < size < 1:
         return same_tree(gold.tree, answer.tree, rules)
     return size <= 1 and same_tree(gold.tree, _hundredth(answer.tree), rules)

@@ -17,6 +17,7 @@ from r1_plugins.math.exact import EULER, IMAGINARY, PI, Exact, UndecidedError, f
 from r1_plugins.math.tree import (
     Apply,
     Constant,
+    Degrees,
     Mixed,
     Negative,
     Number,
@@ -56,6 +57,8 @@ def value_of(tree: Tree, point: Mapping[str, Fraction] | None = None) -> Exact:
             return Exact.of(point[name])
         case Negative(of):
             return -value_of(of, point)
+        case Degrees(of):
+            return value_of(of, point) * Exact({((PI, Fraction(1)),): Fraction(1, 180)})
         case Sum(terms):
             total = Exact.of(0)
             for term in terms:

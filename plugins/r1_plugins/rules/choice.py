@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -34,6 +34,11 @@ _LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _DENIED = re.compile(r"\b(?:not|no|neither|never|wrong|incorrect|false)\b|n't|不|错|非", re.IGNORECASE)
+_HEDGED = re.compile(r"\b(?:or|either|perhaps|maybe|possibly|unsure|guess)\b|或|也许|可能", re.IGNORECASE)
+_PART = re.compile(r"(?:[-+*/^]|\\(?:cdot|times|pm|div)\s{0,5})\\boxed")
+_ANOTHER = re.compile(
+    r"<answer>|\bfinal answer(?: is)?+\s{0,5}+:?+\s{0,5}+(?!\\boxed|option\b|choice\b|the\b)[^\s\\$*.]", re.IGNORECASE
+)
 _MARK = re.compile(r"\s*(?:(?:[)\].:、。]|[-\u2013\u2014](?=\s))\s*)*")
 _WORD = re.compile(r"[^\W_]+")
 _JOINING = {"and", "or", "is", "are", "was", "nor", "but", "if", "because", "und", "oder", "et", "ou", "y", "o"}
@@ -53,6 +58,7 @@ class Choice(AnswerRule[Choices]):
     """1 when the answer names the right option and no other, else 0."""
 
     name = "choice"
+    gold_form: ClassVar[str] = "the label of the right option, or its text where `meta.options` lists the texts"
 
     class Config(AnswerRule.Config):
         labels: tuple[str, ...] = Field(
@@ -124,10 +130,11 @@ def _said(answer: str, gold: Choices) -> str:
         return "several"
     if not boxes:
         return _read(_unwrapped(answer), gold)
-    outside = _unwrapped(_BOX.sub(" ", answer))
-    if _mentioned(outside, gold.labels) - {_named(boxes[0], gold.labels)}:
+    outside, said = _unwrapped(_BOX.sub(" ", answer)), _read(_unwrapped(boxes[0]), gold)
+    if _mentioned(outside, gold.labels) - {_named(boxes[0], gold.labels)} or _with_another_text(outside, said, gold):
         return "several"
-    return "no_choice" if _DENIED.search(outside) else _read(_unwrapped(boxes[0]), gold)
+    beside = _DENIED.search(outside) or _HEDGED.search(outside)
+    return "no_choice" if beside or _PART.search(answer) or _ANOTHER.search(answer) else said
 
 
 def _read(text: str, gold: Choices) -> str:
@@ -179,6 +186,13 @@ def _with_text(text: str, texts: Mapping[str, str]) -> str | None:
     """The label of the option whose text this is."""
     plain = _plain(text) if texts else ""
     return next((label for label, own in texts.items() if own == plain), None)
+
+
+def _with_another_text(outside: str, said: str, gold: Choices) -> bool:
+    """Whether what stands around a box has the text of an option that is not the box's."""
+    padded = f" {' '.join(_WORD.findall(outside.casefold()))} "
+    others = (" ".join(_WORD.findall(text)) for label, text in gold.texts.items() if label != said)
+    return any(f" {text} " in padded for text in others if text)
 
 
 def _plain(text: str) -> str:

@@ -4,15 +4,18 @@
     rewards: [{use: exact, case: false, unicode: nfkc}]             "oslo" is Oslo, full-width letters too
     rewards: [{use: exact, spaces: none, require_tags: false}]      "x+1" is "x + 1"
 
-The answer must also be well formed, else a model is paid for an answer that nobody could find.
+A number or a truth value of a JSON file is what a person writes for it: 72.0 is "72", 1e-7 "1e-7" or "0.0000001", true
+"true". The answer must also be well formed, else a model is paid for an answer that nobody could find.
 Reasons: correct, wrong, no_answer, format, truncated.
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,6 +27,7 @@ class Exact(AnswerRule[frozenset[str]]):
     """1 when the final answer equals the reference (or one of a list of references), else 0."""
 
     name = "exact"
+    gold_form: ClassVar[str] = "a text, a number, true or false; or a list of them, each of which is right"
 
     class Config(AnswerRule.Config):
         case: bool = Field(True, description="whether case matters")
@@ -40,7 +44,8 @@ class Exact(AnswerRule[frozenset[str]]):
         """The accepted answers, made comparable."""
         reference = problem.reference
         several = reference if isinstance(reference, list | tuple) else [reference]
-        accepted = frozenset(self._plain(_text(one)) for one in several if one is not None) - {""}
+        texts = [text for one in several if one is not None for text in _texts(one)]
+        accepted = frozenset(map(self._plain, texts)) - {""}
         if not accepted:
             raise GoldError(f"the reference is {reference!r}: there is no answer in it", reason="no_reference")
         return accepted
@@ -65,6 +70,20 @@ class Exact(AnswerRule[frozenset[str]]):
 _JOINED = {"single": " ", "none": ""}
 
 
-def _text(reference: Any) -> str:
-    """The reference as a person writes it: 72.0 of a JSON file is "72"."""
-    return str(int(reference)) if isinstance(reference, float) and reference.is_integer() else str(reference)
+def _texts(reference: Any) -> Sequence[str]:
+    """One reference as people write it. Raises GoldError for what nobody answers letter for letter: an object, a list
+    within the list, no number."""
+    if isinstance(reference, bool):
+        return ["true" if reference else "false"]
+    if isinstance(reference, float) and math.isfinite(reference):
+        return _numbers(reference)
+    if isinstance(reference, str | int):
+        return [str(reference)]
+    raise GoldError(f"the reference is {reference!r:.200}: give a text, a number, true or false, or a list of them")
+
+
+def _numbers(reference: float) -> Sequence[str]:
+    """72 for 72.0; both ways for a number that Python shows with an exponent."""
+    plain = str(int(reference)) if reference.is_integer() else format(Decimal(repr(reference)), "f")
+    digits, exponent, power = repr(reference).partition("e")
+    return [plain, f"{digits.removesuffix('.0')}e{int(power)}"] if exponent else [plain]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -24,6 +25,7 @@ class Format(Reward):
     """1 for `<think>...</think><answer>...</answer>` with thinking and an answer in it, else 0."""
 
     name = "format"
+    gold_form: ClassVar[str] = "any, or none: it is not looked at"
 
     class Config(Reward.Config):
         min_thinking_chars: int = Field(

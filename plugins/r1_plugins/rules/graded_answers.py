@@ -47,6 +47,10 @@ class GradedAnswers(AnswerRule[Graded]):
     """The worth of the answer's worst name, from the lists of the problem's reference."""
 
     name = "graded_answers"
+    gold_form: ClassVar[str] = (
+        "{correct: [names], partly: [{answer, score}], wrong: [names, or {answer, score}]}, the last two where there "
+        "are any; a name may be a list of its spellings"
+    )
     lowest: ClassVar[float] = -1.0
 
     class Config(AnswerRule.Config):

@@ -16,7 +16,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,7 @@ class JsonSchema(AnswerRule[str]):
     """1 for JSON valid under the schema, else 0, or a share of `partial`. The gold is the schema or its text."""
 
     name = "json_schema"
+    gold_form: ClassVar[str] = "a JSON Schema, as an object or as its text; any, where the option `schema` is given"
     preload = ("jsonschema",)
 
     class Config(AnswerRule.Config):

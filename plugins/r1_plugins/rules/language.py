@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -34,6 +34,7 @@ class Language(Reward):
     """The share of words in the problem's language within the thinking; 0 where there is no word."""
 
     name = "language"
+    gold_form: ClassVar[str] = "any, or none: it is not looked at; the problem's `language` is"
 
     class Config(Reward.Config):
         no_words: float = Field(0.0, description="worth of thinking without any word; small talk may need none: 1")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,7 @@ class Length(Reward):
     """1 at the wanted length (none at all, or `target`), falling to 0."""
 
     name = "length"
+    gold_form: ClassVar[str] = "any, or none: it is not looked at"
 
     class Config(Reward.Config):
         longest: int | None = Field(None, ge=1, description="tokens from which an answer is worth 0, shorter ones more")

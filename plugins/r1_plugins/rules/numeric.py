@@ -3,6 +3,7 @@
     {"reference": 72}                                               72, 72.0, 144/2, 7.2e1, 7200 %
     {"reference": {"value": 9.81, "unit": "m/s^2", "tolerance": {"relative": 0.01}}}     9.8 m/s², 980 cm/s^2
     {"reference": {"value": 20, "unit": "degC", "tolerance": {"absolute": 0.5}}}         68 °F, 293 K
+    {"reference": {"value": 10, "unit": "%"}}                       10 %, 0.1, 1/10; 10 alone is 1000 %
 
 Fractions and decimals are exact; a tolerance says where rounding is fine, in shares of the reference or in
 its unit. Reasons: correct, wrong, not_a_number, no_unit, wrong_unit, and those of every answer rule.
@@ -14,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,6 +38,10 @@ class Numeric(AnswerRule[Quantity]):
     """1 for the reference's number, in any unit of its kind and within the tolerance, else 0."""
 
     name = "numeric"
+    gold_form: ClassVar[str] = (
+        "a number, or a text that is one; or {value, unit, tolerance: {relative: share} or {absolute: number}}, "
+        "the last two where there are any"
+    )
 
     class Config(AnswerRule.Config):
         relative: float = Field(
@@ -99,8 +104,10 @@ class Numeric(AnswerRule[Quantity]):
         """The answer's value in the reference's unit, or why there is none."""
         if unit == gold.unit:
             return value
-        if not unit:
-            return value if self.config.unit == "optional" else "no_unit"
+        if not unit and self.config.unit == "optional":
+            return value
+        if not unit:  # a share needs no unit
+            return 100 * value if gold.unit in ("%", "percent") else "no_unit"
         if not gold.unit:  # a share may be written in percent; anything else the reference does not say
             return value / 100 if unit == "%" else "wrong_unit" if units.factors(unit) else "not_a_number"
         found = units.convert(value, unit, gold.unit)

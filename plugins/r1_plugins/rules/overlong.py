@@ -24,6 +24,7 @@ class Overlong(Reward):
     """0 for an answer that leaves room, falling to -1 within the last `margin` tokens before `longest`."""
 
     name = "overlong"
+    gold_form: ClassVar[str] = "any, or none: it is not looked at"
     lowest: ClassVar[float] = -1.0
 
     class Config(Reward.Config):

@@ -30,6 +30,7 @@ class Repetition(Reward):
     """0 for a response that repeats no n-gram of words, falling towards -1."""
 
     name = "repetition"
+    gold_form: ClassVar[str] = "any, or none: it is not looked at"
     lowest: ClassVar[float] = -1.0
 
     class Config(Reward.Config):

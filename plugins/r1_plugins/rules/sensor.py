@@ -53,6 +53,10 @@ class Sensor(AnswerRule[Reading]):
     """1 for the state of the equipment and an action that fits it; `missed` for calling it safer than it is."""
 
     name = "sensor"
+    gold_form: ClassVar[str] = (
+        "{reading, normal: [low, high], alarm: [low, high], trip: [low, high]}, each range within the next; where "
+        "there are any, unit, actions: {state: [texts]}, equipment and quantity"
+    )
     lowest: ClassVar[float] = -1.0
 
     class Config(AnswerRule.Config):

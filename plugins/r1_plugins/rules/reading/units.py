@@ -1,9 +1,11 @@
 """Units, read strictly and converted exactly. The names and their sizes are pint's; reading them is ours.
 
-    m/s   kg·m/s^2   kg m s^-2   J/(kg K)   degrees Celsius   square meters   µg per liter   %
+    m/s   kg·m/s^2   kg m s^-2   J/(kg K)   degrees Celsius   square meters   µg per liter   N-m   Nm   %
 
-What a model wrote reaches pint as names and small powers only, never as text to parse: pint's own parser
-would compute `9**9**9`. pint is imported when the first unit is read, so numbers alone need no extra.
+Nm is the newton metre, N m, as engineers write it: pint would read the count of a yarn (number_meter). What has the
+same dimensions is the same to pint: 5 N m are 5 J. What a model wrote reaches pint as names and small powers only,
+never as text to parse: pint's own parser would compute `9**9**9`. pint is imported when the first unit is read, so
+numbers alone need no extra.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ _TOKEN = re.compile(
 )
 """A power, which must not stand apart without a `^`; a mark; a name."""
 _DEGREES = re.compile(r"(?:°|\bdegrees?)\s?(?:(celsius|C|℃)|(fahrenheit|F))\b|([℃])|([℉])", re.IGNORECASE)
+_NEWTON_METRE = re.compile(r"([mckMGμµ]?N)m")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _AS_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _RAISED = {"squared": 2, "cubed": 3}
 _OFFSET = {"degC": "delta_degC", "degF": "delta_degF", "celsius": "delta_degC", "fahrenheit": "delta_degF"}
@@ -54,7 +58,7 @@ def factors(text: str) -> Factors | None:
     text = plain(text)
     text = "/" + text[2:] if text.startswith("1/") else text
     text = _DEGREES.sub(lambda found: " degC" if found[1] or found[3] else " degF", text)
-    text = " ".join(text.split())
+    text = " ".join(_HYPHEN.sub(" ", text).split())
     found: list[tuple[str, int]] = []
     signs, inverted, awaited = [1], 1, 1
     at = 0
@@ -81,7 +85,9 @@ def factors(text: str) -> Factors | None:
                 return None
             found[-1] = (found[-1][0], found[-1][1] * (_RAISED[name] if name else int(power)))
         elif name:
-            found.append((name, signs[-1] * inverted * awaited))
+            torque = _NEWTON_METRE.fullmatch(name)
+            parts = (torque[1], "m") if torque else (name,)
+            found += [(part, signs[-1] * inverted * awaited) for part in parts]
             inverted, awaited = 1, 1
     return tuple(found) if found and len(signs) == 1 and inverted == 1 else None
 
