@@ -1,4 +1,4 @@
-"""A profile laid over a recipe.
+"""A profile laid over a recipe, perhaps over another profile that it `extends`.
 
 A profile serves several recipes, so what this one does not name is dropped: entries for stages that it does
 not have, and models that none of its stages speaks of. A name that is almost one of this recipe's, and that
@@ -20,7 +20,7 @@ from r1core.recipe.shipped import shipped_folder
 from r1core.recipe.written import DEFAULTS, SLOTS
 from r1core.suggest import did_you_mean, is_slip
 
-PROFILE_KEYS = ("r1", "description", "seed", "requires", "observers", "stages", *SLOTS, *DEFAULTS)
+PROFILE_KEYS = ("r1", "description", "extends", "seed", "requires", "observers", "stages", *SLOTS, *DEFAULTS)
 _COMMENT = re.compile(r"(^|\s)#.*")
 NOUNS = {"stages": "stage", "models": "model slot", "problems": "problem slot", "rewards": "reward slot"}
 
@@ -35,7 +35,7 @@ def lay_over(root: Node, profile: Node) -> Node:
         own = [*_names(root, "stages"), *_names(root, "models"), *_names(profile, "models")]
         kept = {name: body for name, body in stages.map.items() if name in own}
         profile = profile.with_children({"stages": Node(kept, stages.mark)})
-    return merge(root, profile.without(["r1", "description"]))
+    return merge(root, profile.without(["r1", "description", "extends"]))
 
 
 def check_profile(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]:

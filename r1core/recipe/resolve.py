@@ -97,10 +97,10 @@ def _laid_out(path: Path, profile: str | None) -> tuple[Node, str]:
     chosen = profile or _text(root, "profile") or DEFAULT_PROFILE
     found = [finding for file in (own, base) if file is not None for finding in misshapen(file)]
     if chosen != NO_PROFILE:
-        file = _profile(chosen, path, root if profile is None else None)
-        over = _load(file)
-        found += [*misshapen(over), *check_profile(root, over, file)]
-        root = root if found else lay_over(root, over)
+        layers = _layers(_profile(chosen, path, root if profile is None else None))
+        found += [each for over, file in layers for each in (*misshapen(over), *check_profile(root, over, file))]
+        for over, _ in layers if not found else ():
+            root = lay_over(root, over)
     if found:
         raise refused(found)
     return root, chosen
@@ -141,6 +141,23 @@ def _profile(name: str, path: Path, root: Node | None) -> Path:
         if root is None or "profile" not in root.map:
             raise
         raise _there(error, root, "profile") from error
+
+
+def _layers(file: Path) -> list[tuple[Node, Path]]:
+    """A profile and its file, after the one that it extends; one level, as with recipes."""
+    own = _load(file)
+    name = _text(own, "extends")
+    if name is None:
+        return [(own, file)]
+    try:
+        under = find_profile(name, file.parent)
+    except RecipeError as error:
+        raise _there(error, own, "extends") from error
+    base = _load(under)
+    if "extends" in base.map:
+        message = f"{name!r} extends another profile itself; one level is allowed"
+        raise RecipeError.of([at_node(own.map["extends"], "extends", message, "extend that one")])
+    return [(base, under), (own, file)]
 
 
 def _there(error: RecipeError, root: Node, key: str) -> RecipeError:

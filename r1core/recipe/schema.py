@@ -279,7 +279,7 @@ class Stage(Options):
     extend: Extend | None = Field(None, description="train on when a metric is not reached")
     threads: int = Field(1, ge=1, description="compute threads of the stage's process, or of each of its ranks")
     stall_s: float = Field(
-        1800,
+        1800.0,
         gt=0,
         description="seconds without a step or unit after which that is said, and what each thread does is printed "
         "into the stage's output",

@@ -66,6 +66,6 @@ class Written(Recipe):
     sampling: Sampling = _default("sampling", Sampling())
     scoring: Scoring = _default("scoring", Scoring())
     threads: int = Field(1, ge=1, description=f"{Stage.model_fields['threads'].description}; for all stages")
-    stall_s: float = Field(1800, gt=0, description=f"{Stage.model_fields['stall_s'].description}; for all stages")
+    stall_s: float = Field(1800.0, gt=0, description=f"{Stage.model_fields['stall_s'].description}; for all stages")
     checkpoint: Checkpointing = _default("checkpoint", Checkpointing())
     rollouts: RolloutRecord = _default("rollouts", RolloutRecord())

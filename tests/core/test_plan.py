@@ -61,7 +61,7 @@ def test_defaults_are_written_out_and_the_result_is_plain_json(tmp_path: Path) -
         {"use": "toy", "as": "accuracy", "weight": 1.0, "strictness": 0.25, "mode": "soft"},
         {"use": "toy", "weight": 0.5, "strictness": 0.5, "mode": "hard"},
     ]
-    assert stage.resolved()["sampling"] == {"max_new_tokens": 16, "temperature": 1.0, "top_p": 1.0}
+    assert stage.resolved()["sampling"] == {"max_new_tokens": 16, "temperature": 1.0, "top_p": 1.0, "ahead": False}
 
 
 def test_components_are_built_from_name_and_options(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_any_text_and_number_survive_the_resolved_recipe(mode: str, share: float
 
 def test_a_stage_has_no_keys_that_its_kind_does_not_read(tmp_path: Path) -> None:
     plan = planned(tmp_path)
-    assert set(plan.stage("final").resolved()) == {"train", "model", "data", "policy", "threads", "checkpoint"}
+    assert set(plan.stage("final").resolved()) == {"train", "model", "data", "policy", "threads", "stall_s", "checkpoint"}
     assert plan.stage("final").stage.train == Use(use="fit", lr=1e-3)  # type: ignore[call-arg]
 
 

@@ -60,12 +60,34 @@ def test_a_profile_may_not_rename_the_run(tmp_path: Path) -> None:
     path = write(tmp_path, tiny=TINY + "nmae: x\nstges: {}\n")
     assert refusal(path) == (
         "profiles/tiny.yaml:11:1: nmae: a profile has no key 'nmae'\n"
-        "  keys: checkpoint, description, engines, models, observers, problems, r1, requires, rewards, rollouts, "
-        "sampling, scoring, seed, stages, threads\n"
+        "  keys: checkpoint, description, engines, extends, models, observers, problems, r1, requires, rewards, "
+        "rollouts, sampling, scoring, seed, stages, stall_s, threads\n"
         "profiles/tiny.yaml:12:1: stges: a profile has no key 'stges'\n"
         "  did you mean 'stages'?\n"
         "2 errors"
     )
+
+
+def test_a_profile_may_be_laid_over_another(tmp_path: Path) -> None:
+    big = "r1: 1\nextends: tiny\nstages: {zero: {train: {steps: 9}}}\n"
+    write(tmp_path, big=big)
+    found = resolve(tmp_path / "recipe.yaml", "big")
+    assert found.profile == "big"
+    assert found.data["stages"]["zero"]["train"] == {"use": "reinforce", "preset": "plain", "steps": 9}
+    assert found.data["stages"]["zero"]["policy"] == resolved(tmp_path).data["stages"]["zero"]["policy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tinny", "big.yaml:2:1: extends: no profile 'tinny'\n  profiles: big, "),
+        ("middle", "big.yaml:2:1: extends: 'middle' extends another profile itself; one level is allowed"),
+        ("[tiny]", "big.yaml:2:1: extends: a name is wanted, got the list [tiny]"),
+    ],
+)
+def test_a_profile_extends_one_that_is_there_and_whole(tmp_path: Path, name: str, words: str) -> None:
+    path = write(tmp_path, big=f"r1: 1\nextends: {name}\n", middle="r1: 1\nextends: tiny\n")
+    assert words in refusal(path, "big")
 
 
 # --- extends ---------------------------------------------------------------------------------------
