@@ -36,10 +36,11 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 
 def cases() -> list[tuple[Path, str, list[str]]]:
-    """(recipe, profile, settings) of every pair that is meant to work."""
+    """(recipe, profile, settings) of every pair that is meant to work: one that binds everything needs no profile."""
     bound = [f"models.{slot}=org/model" for slot in ("base", "student_base")]
-    pairs = [(path, profile, []) for path in RECIPES if path.name != OWN_DATA for profile in PROFILES]
-    return [*pairs, (FOLDER / OWN_DATA, "none", bound)]
+    whole = [path for path in RECIPES if load_yaml(path).data.get("profile") == "none"]
+    pairs = [(path, profile, []) for path in RECIPES if path not in whole for profile in PROFILES]
+    return [*pairs, *((path, "none", bound if path.name == OWN_DATA else []) for path in whole)]
 
 
 @cache
