@@ -1,0 +1,90 @@
+"""Real vLLM servers on loopback: `with running(model, 2) as servers: servers[1].kill()`. They start side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+START_S = 300
+"""Longest start: ten seconds of work on a free core."""
+OPTIONS = (
+    *("--dtype", "float32", "--enforce-eager", "--tokens-only", "--max-model-len", "512", "--max-num-seqs", "16"),
+    *("--distributed-executor-backend", "uni", "--logprobs-mode", "processed_logprobs"),
+    *("--weight-transfer-config", '{"backend": "r1_files"}'),
+    *("--worker-extension-cls", "r1_plugins.vllm_server.worker.Extension"),
+)
+ENVIRONMENT = {
+    "VLLM_SERVER_DEV_MODE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_NO_USAGE_STATS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+class VllmProcess:
+    """A server and the processes below it."""
+
+    def __init__(self, model: Path, log: Path) -> None:
+        self._model = model
+        self._log = log
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        """Again, where it was killed, on the model that it was started on first."""
+        where = ("--model", str(self._model), "--host", "127.0.0.1", "--port", str(self.port))
+        command = (sys.executable, "-m", "vllm.entrypoints.openai.api_server", *where, *OPTIONS)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=os.environ | ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait(self) -> None:
+        """Until it answers."""
+        deadline_s = time.monotonic() + START_S
+        while time.monotonic() < deadline_s and self.process.poll() is None:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(f"{self.url}/health", timeout=10).close()
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"no server after {START_S} s:\n{self._log.read_text()[-3000:]}")
+
+    def answered(self) -> int:
+        """How many requests it has answered since it was started."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=30) as reply:
+            lines = reply.read().decode().splitlines()
+        counts = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("vllm:request_success_total{")]
+        return int(sum(counts))
+
+    def kill(self) -> None:
+        """SIGKILL, to all of its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+
+@contextlib.contextmanager
+def running(model: Path, count: int, logs: Path) -> Iterator[list[VllmProcess]]:
+    """So many servers of the model, which answer."""
+    servers = [VllmProcess(model, logs / f"server{number}.log") for number in range(count)]
+    try:
+        for server in servers:
+            server.wait()
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()
