@@ -228,7 +228,8 @@ def test_any_text_and_number_survive_the_resolved_recipe(mode: str, share: float
 
 def test_a_stage_has_no_keys_that_its_kind_does_not_read(tmp_path: Path) -> None:
     plan = planned(tmp_path)
-    assert set(plan.stage("final").resolved()) == {"train", "model", "data", "policy", "threads", "stall_s", "checkpoint"}
+    keys = {"train", "model", "data", "policy", "threads", "stall_s", "checkpoint"}
+    assert set(plan.stage("final").resolved()) == keys
     assert plan.stage("final").stage.train == Use(use="fit", lr=1e-3)  # type: ignore[call-arg]
 
 
