@@ -25,7 +25,8 @@ SIMPLE: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str, 
 
 @functools.cache
 def options_of(model_type: str) -> type[Options] | None:
-    """The keys of the configuration as options, with those types that are plain; None where they cannot be read."""
+    """The keys of the configuration as options, with those types and defaults that are plain; None where they cannot be
+    read."""
     library = _library()
     if library is None or not model_type:
         return None
@@ -36,8 +37,7 @@ def options_of(model_type: str) -> type[Options] | None:
             raise RecipeError(f"no model type {model_type!r}", fix=did_you_mean(model_type, types))
         return None
     common = _fields(_class(library / "configuration_utils.py", lambda found: found.name == BASE))
-    found: dict[str, Any] = {name: (kind, None) for name, kind in {**common, **fields}.items()}
-    return create_model(f"{model_type} architecture", __base__=Options, **found)
+    return create_model(f"{model_type} architecture", __base__=Options, **{**common, **fields})
 
 
 def _library() -> Path | None:
@@ -52,7 +52,8 @@ def _declared(models: Path, model_type: str) -> dict[str, Any] | None:
         found = _class(file, lambda each: _constant(each, "model_type") == model_type)
         if found is not None and BASE in [ast.unparse(base) for base in found.bases]:
             renamed = _constant(found, "attribute_map")
-            return {**dict.fromkeys(renamed if isinstance(renamed, dict) else (), Any), **_fields(found)}
+            others = renamed if isinstance(renamed, dict) else ()
+            return {**dict.fromkeys(others, (Any, None)), **_fields(found)}
     return None
 
 
@@ -69,18 +70,22 @@ def _constant(found: ast.ClassDef, name: str) -> Any:
     for node in found.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(node, ast.Assign | ast.AnnAssign) and ast.unparse(target or ast.Pass()) == name and node.value:
-            try:
-                return ast.literal_eval(node.value)
-            except ValueError:
-                return None
+            return _constant_of(node.value)
     return None
 
 
+def _constant_of(value: ast.expr | None) -> Any:
+    try:
+        return ast.literal_eval(value) if value is not None else None
+    except ValueError:
+        return None
+
+
 def _fields(found: ast.ClassDef | None) -> dict[str, Any]:
-    """Its annotated attributes and their types."""
+    """Its annotated attributes, each with its type and default; None for a default that is not written out."""
     declared = [node for node in found.body if isinstance(node, ast.AnnAssign)] if found is not None else []
     return {
-        node.target.id: _type(node.annotation)
+        node.target.id: (_type(node.annotation), _constant_of(node.value))
         for node in declared
         if isinstance(node.target, ast.Name) and not node.target.id.startswith("_")
         if not ast.unparse(node.annotation).startswith("ClassVar")

@@ -8,8 +8,9 @@ class Mine(HuggingFacePolicy):
 from __future__ import annotations
 
 import abc
+import contextlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -22,6 +23,8 @@ from r1core.errors import SetupError
 from r1core.types import Floats, Head, Message, Tokens, TrainSequence
 
 if TYPE_CHECKING:
+    import torch
+
     from r1core.nn import ChatText
 
 
@@ -39,16 +42,36 @@ class Engine(Protocol):
         ...
 
     def export(self, folder: Path) -> bool:
-        """Write the model, in full precision; whether it was this process that wrote."""
+        """Write the model, in full precision; whether it was this process that wrote. An OSError comes after all that
+        ranks do together."""
+        ...
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Each weight whole, under its exported name, as it is computed with."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write weights in full precision and, from the first update on, AdamW's moments, as safetensors."""
+        """Write weights in full precision and, from the first update on, AdamW's moments, as safetensors. An OSError
+        comes after all that ranks do together."""
         ...
 
     def restore(self, folder: Path) -> None:
         """Take them back. Raises SetupError when they are another model's."""
         ...
+
+
+class Lora(Options):
+    """Adapters of low rank (LoRA): they alone are trained, and are merged into the weights of an exported model.
+
+    There is no dropout: a policy never has any, else its answers and its update would come from two models.
+    """
+
+    rank: int = Field(16, ge=1, description="inner dimension of an adapter")
+    alpha: float = Field(32.0, gt=0, description="an adapter's product is scaled by alpha / rank")
+    targets: tuple[str, ...] = Field(
+        (),
+        description="layers that get adapters, by the end of their names (q_proj, ...); none: all linear but the head",
+    )
 
 
 class HuggingFacePolicy(Policy):
@@ -65,7 +88,11 @@ class HuggingFacePolicy(Policy):
         eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
         weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay, per unit of learning rate")
         max_grad_norm: float = Field(1.0, gt=0, description="the gradient is scaled down to at most this 2-norm")
-        micro_batch_tokens: int = Field(8192, ge=1, description="tokens of one micro-batch, padding included")
+        micro_batch_tokens: int = Field(8192, ge=1, description="tokens of one micro-batch, padding included, if any")
+        packing: bool = Field(
+            False,
+            description="lay the sequences of a micro-batch end to end, without padding; gains with flash-attention",
+        )
         dtype: Literal["float32", "bfloat16"] = Field(
             "float32",
             description="number format of the forward pass; weights and optimizer of a trained model stay float32",
@@ -76,6 +103,7 @@ class HuggingFacePolicy(Policy):
         device: Literal["auto", "cpu", "cuda"] = Field(
             "auto", description="where it runs; auto takes a GPU if there is one"
         )
+        lora: Lora | None = Field(None, description="train adapters of low rank in place of the weights")
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -154,12 +182,14 @@ class HuggingFacePolicy(Policy):
         """Write a Hugging Face folder, in full precision; the tokenizer's files are copied byte for byte."""
         from r1core.nn import copy_tokenizer
 
-        if self._opened_engine.export(folder):
-            copy_tokenizer(self._folder, folder)
+        with self._failing_together():
+            if self._opened_engine.export(folder):
+                copy_tokenizer(self._folder, folder)
 
     def save(self, folder: Path) -> None:
         """Write weights in full precision and, from the first update on, AdamW's moments."""
-        self._opened_engine.save(folder)
+        with self._failing_together():
+            self._opened_engine.save(folder)
 
     def restore(self, folder: Path) -> None:
         """Take both back. Raises SetupError when they are another model's."""
@@ -168,6 +198,24 @@ class HuggingFacePolicy(Policy):
     def module(self) -> Any:
         """The Hugging Face model itself."""
         return self._opened_engine.module
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Each present weight whole, under its name in an exported folder, one after the other."""
+        return self._opened_engine.weights()
+
+    @contextlib.contextmanager
+    def _failing_together(self) -> Iterator[None]:
+        """An OSError of one rank is raised on all of them, when all are done; nobody goes on before."""
+        failure: OSError | None = None
+        try:
+            yield
+        except OSError as error:
+            failure = error
+        said = [text for text in self.world.gather("" if failure is None else str(failure) or repr(failure)) if text]
+        if failure is not None:
+            raise failure
+        if said:
+            raise OSError(f"on another rank: {said[0]}")
 
     @property
     def _opened_engine(self) -> Engine:

@@ -206,8 +206,9 @@ def _main(
 def attend(pipe: Connection, work: Work, arguments: Mapping[str, Any], *, log: Path) -> bool:
     """Be the process at the other end of a pipe: do the work, say what comes of it, obey and end with whoever listens.
     Whether it went well."""
-    os.setpgid(0, 0)  # whatever it starts can be ended with it
     _print_into(log)
+    if os.getpgrp() != os.getpid():  # a session's leader is one already
+        os.setpgid(0, 0)  # whatever it starts can be ended with it
     request = _Request()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, request.make)
@@ -232,7 +233,8 @@ def _outcome(
     try:
         return {"finished": asdict(work(emit, stopping, arguments))}
     except R1Error as error:
-        return {"error": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+        known = next(cls.__name__ for cls in type(error).__mro__ if getattr(errors, cls.__name__, None) is cls)
+        return {"error": known, "what": error.what, "where": error.where, "fix": error.fix}
     except BrokenStageError as error:  # of a process that this one had started
         return {"traceback": str(error)}
     except BaseException:

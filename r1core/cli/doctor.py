@@ -3,9 +3,9 @@
     r1 doctor
     r1 doctor --resume-test --kills 20 --chains 2      # kill a recipe here, again and again (resume_test.py)
 
-The tested matrix is not written here: it is the version ranges of r1core's own extras. Every line
-that is not in order ends with the command that mends it. Exit 3 when the extra `train` is missing,
-without which nothing trains.
+The tested matrix is data (tested.toml), its ranges those of r1core's own extras. An extra names the
+components that need it, and lists what it has beyond `train`. Every line that is not in order ends with
+the command that mends it. Exit 3 when the extra `train` is missing, without which nothing trains.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from r1core.cli.tested import PYTHON, Package, matrix
 from r1core.errors import SetupError
 from r1core.plugins import Loaded, PluginHost
 from r1core.untrusted import untrusted
@@ -86,16 +88,19 @@ def command(
 def _look(ctx: click.Context) -> None:
     for line in _machine():
         click.echo(untrusted(line))
-    extras = _extras()
+    host = PluginHost.discover()
+    extras, known = _extras(), matrix()
     for extra, requirements in extras.items():
-        click.echo(f"\nextra {extra}")
+        click.echo(untrusted(f"\nextra {extra}{_needed_by(host, extra)}"))
+        shown = {r.name for r in extras[BASE_EXTRA]} if extra != BASE_EXTRA else set()
         for requirement in requirements:
-            click.echo(_package(requirement))
-        if not _complete(requirements):
+            if requirement.name not in shown:
+                click.echo(_package(_tested(requirement, known)))
+        if not _complete(requirements, known):
             click.echo(f"  to add it: {_install(extra)}")
-    for line in _plugins():
+    for line in _plugins(host):
         click.echo(untrusted(line))
-    if not _complete(extras[BASE_EXTRA]):
+    if not _complete(extras[BASE_EXTRA], known):
         click.echo(f"\nnothing trains here yet: {_install(BASE_EXTRA)}", err=True)
         ctx.exit(SetupError.exit_code)
 
@@ -104,6 +109,9 @@ def _machine() -> Iterator[str]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
     free = shutil.disk_usage(Path.cwd()).free / GIB
     yield f"r1core {importlib.metadata.version('r1core')}, python {platform.python_version()}, {platform.platform()}"
+    python = matrix()[PYTHON]
+    if not python.is_tested:
+        yield f"python {python.installed} is untested: tested {python.range}"
     yield f"{os.cpu_count()} cores, {memory:.1f} GiB memory, {free:.0f} GiB free on this disk"
     yield from _accelerators() or ["no accelerator found: CPU only (the profiles smoke and tiny need no more)"]
 
@@ -133,36 +141,40 @@ def _only_in(requirement: Requirement, extra: str) -> bool:
     return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
 
 
-def _installed(requirement: Requirement) -> str | None:
-    try:
-        return importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _needed_by(host: PluginHost, extra: str) -> str:
+    """The components that declare it, `, for policy deepspeed`."""
+    names = [f"{loaded.kind} {loaded.name}" for loaded in host.components() if loaded.cls.extra == extra]
+    return f", for {', '.join(sorted(names))}" if names else ""
 
 
-def _complete(requirements: list[Requirement]) -> bool:
-    return all(_installed(requirement) is not None for requirement in requirements)
+def _tested(requirement: Requirement, known: Mapping[str, Package]) -> Package:
+    """What is known of a package; of one that the matrix does not have, what the extra asks for."""
+    name = canonicalize_name(requirement.name)
+    return known.get(name, Package(name=name, range=requirement.specifier))
 
 
-def _package(requirement: Requirement) -> str:
-    version = _installed(requirement)
-    tested = str(requirement.specifier) or "any"
+def _complete(requirements: list[Requirement], known: Mapping[str, Package]) -> bool:
+    return all(_tested(requirement, known).installed is not None for requirement in requirements)
+
+
+def _package(package: Package) -> str:
+    version = package.installed
     if version is None:
         state = MISSING
-    elif requirement.specifier.contains(version, prereleases=True):
+    elif package.is_tested:
         state = "ok"
     else:
-        state = f"untested; pip install '{requirement.name}{requirement.specifier}'"
-    return f"  {requirement.name:<16} {version or '-':<16} tested {tested:<18} {state}"
+        tried = f", tried with {', '.join(package.tried)}" if package.tried else ""
+        state = f"untested; pip install '{package.name}{package.range}'{tried}"
+    return f"  {package.name:<16} {version or '-':<16} tested {str(package.range) or 'any':<18} {state}"
 
 
 def _install(extra: str) -> str:
     return f"pip install 'r1core[{extra}]'"
 
 
-def _plugins() -> Iterator[str]:
+def _plugins(host: PluginHost) -> Iterator[str]:
     """Plugins that do not work, components that say they cannot run here, and what others tell of this machine."""
-    host = PluginHost.discover()
     for row in host.report():
         if row.status not in ("ok", "disabled"):
             yield f"\nplugin {row.name} ({row.distribution} {row.version}) {row.status}: {row.detail}"

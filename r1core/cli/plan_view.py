@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from r1core.choices import Use, key_names
 from r1core.cli.arithmetic import Load, load_of, numbers_of
+from r1core.cli.estimate_view import estimate_lines
 from r1core.components import Reward
 from r1core.endpoints import Endpoint
 from r1core.plugins import Loaded
@@ -55,6 +56,7 @@ def plan_lines(plan: Plan, kept: frozenset[str], folder: Path) -> Iterator[str]:
         yield f"  {stage.id:<{width}}  {kind:<14}  {_from(stage)}"
         for detail in (*numbers_of(plan, stage), *loads[stage.id].lines, *_uses(stage)):
             yield f"  {'':<{width}}    {detail}"
+    yield from estimate_lines(plan, stages)
     yield from _components(plan, stages)
     yield from _reach(plan, stages)
     yield _disk(stages, loads, folder)

@@ -1,12 +1,14 @@
-"""Right-padded micro-batches of training sequences.
+"""Micro-batches of training sequences, right-padded or packed.
 
-Sequences are sorted by length and cut where the padded size passes a budget. Padding is on the right and there is no
-attention mask: under causal attention no counted token can see what follows it, so this is exact. Shapes: B rows,
-L padded length, N counted tokens of the micro-batch.
+Sequences are sorted by length and cut where the size passes a budget. Padding is on the right and there is no attention
+mask: under causal attention no counted token can see what follows it, so this is exact. Packed, they lie end to end in
+one row, and their positions tell them apart (`r1core.nn.packing`). Shapes: B rows, L padded length (or 1 row of all
+tokens), N counted tokens of the micro-batch.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,15 +34,37 @@ class Batch:
     """(N,) the row of each counted token."""
     columns: Mapping[str, Tensor]
     """Each (N,), float32."""
+    positions: Tensor | None = None
+    """(1, L) the place of each token in its sequence, where they are packed."""
 
 
-def micro_batches(sequences: Sequence[TrainSequence], *, padded_tokens: int) -> list[list[int]]:
-    """Split a step: lists of sequence numbers, longest first, B x L at most `padded_tokens` (a longer one goes alone).
+def shares(lengths: Sequence[int], ranks: int) -> list[list[int]]:
+    """Which sequences each rank computes, by number: longest first, each to the rank with the fewest tokens so far."""
+    taken = [(0, rank) for rank in range(ranks)]
+    found: list[list[int]] = [[] for _ in range(ranks)]
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        tokens, rank = heapq.heappop(taken)
+        found[rank].append(place)
+        heapq.heappush(taken, (tokens + lengths[place], rank))
+    return found
+
+
+def micro_batches(
+    sequences: Sequence[TrainSequence],
+    places: Sequence[int] | None = None,
+    *,
+    padded_tokens: int,
+    packed: bool = False,
+) -> list[list[int]]:
+    """Split a step, or a rank's share of it (`places`): lists of sequence numbers, longest first, B x L at most
+    `padded_tokens`, or, packed, as many tokens (a longer one goes alone).
 
     A batch that is an eighth full is also closed before a sequence shorter than 3/4 of its longest: padding costs
     more than one more micro-batch (measured on uneven answers: 1.4 times the tokens per second).
     """
-    order = sorted(range(len(sequences)), key=lambda place: -len(sequences[place].ids))
+    order = sorted(range(len(sequences)) if places is None else places, key=lambda place: -len(sequences[place].ids))
+    if packed:
+        return _filled([len(sequence.ids) for sequence in sequences], order, padded_tokens)
     batches: list[list[int]] = []
     longest = 0
     for place in order:
@@ -54,30 +78,48 @@ def micro_batches(sequences: Sequence[TrainSequence], *, padded_tokens: int) -> 
     return batches
 
 
+def _filled(lengths: Sequence[int], order: Sequence[int], tokens: int) -> list[list[int]]:
+    """Each into the first batch that has room for it: longest first, which leaves little room unused."""
+    batches: list[list[int]] = []
+    room: list[int] = []
+    for place in order:
+        fits = next((number for number, left in enumerate(room) if left >= lengths[place]), len(batches))
+        if fits == len(batches):
+            batches.append([])
+            room.append(tokens)
+        batches[fits].append(place)
+        room[fits] -= lengths[place]
+    return batches
+
+
 def first_counted(sequence: TrainSequence) -> int:
     """The first token that has a predictor: `start`, or 1 for a document counted from its beginning."""
     return max(sequence.start, 1)
 
 
-def collate(sequences: Sequence[TrainSequence], places: Sequence[int], *, device: torch.device) -> Batch:
+def collate(
+    sequences: Sequence[TrainSequence], places: Sequence[int], *, device: torch.device, packed: bool = False
+) -> Batch:
     """The tensors of `places`. A document counted from 0 loses the first entry of its columns: nothing predicts it."""
     rows = [sequences[place] for place in places]
-    width = max(len(row.ids) for row in rows)
-    ids = np.zeros((len(rows), width), dtype=np.int64)
+    lengths = [len(row.ids) for row in rows]
+    starts = np.cumsum([0, *lengths[:-1]]) if packed else np.arange(len(rows)) * max(lengths)
+    ids = np.zeros(sum(lengths) if packed else len(rows) * max(lengths), dtype=np.int64)
     predictors, targets, owners = [], [], []
-    for number, row in enumerate(rows):
-        ids[number, : len(row.ids)] = row.ids
+    for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        ids[start : start + len(row.ids)] = row.ids
         counted = np.arange(first_counted(row), len(row.ids))
-        predictors.append(number * width + counted - 1)
+        predictors.append(start + counted - 1)
         targets.append(row.ids[counted])
         owners.append(np.full(len(counted), number))
     return Batch(
         places=tuple(places),
-        ids=torch.from_numpy(ids).to(device),
+        ids=torch.from_numpy(ids.reshape(1 if packed else len(rows), -1)).to(device),
         predictors=_tensor(predictors, device),
         targets=_tensor(targets, device),
         sequence=_tensor(owners, device),
         columns=_columns(rows, device),
+        positions=_tensor([np.arange(length) for length in lengths], device).unsqueeze(0) if packed else None,
     )
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers.core_model_loading import revert_weight_conversion
 
 from r1core.errors import RecipeError
+from r1core.nn.heap import trim_heap
 from r1core.nn.loading import SCORE, load_lm, load_score_model, no_progress_bars
 from r1core.nn.text import ChatText, load_tokenizer
 from r1core.types import Head
@@ -77,6 +79,12 @@ def open_model(folder: Path, *, dtype: torch.dtype, head: Head, text: ChatText) 
     return module
 
 
+def trained(module: Any) -> dict[str, torch.nn.Parameter]:
+    """The parameters that updates change, by name: adapters where it has them. All of a module that is not trained."""
+    named = dict(module.named_parameters())
+    return {name: parameter for name, parameter in named.items() if parameter.requires_grad} or named
+
+
 def compute_in_half(module: Any, device: str) -> None:
     """Run the body and the head in bfloat16 over float32 weights, whoever calls them."""
     for part in filter(None, (module.base_model, module.get_output_embeddings(), getattr(module, SCORE, None))):
@@ -97,6 +105,7 @@ def checkpoint_gradients(module: Any) -> None:
 @contextlib.contextmanager
 def recomputing(module: Any) -> Iterator[None]:
     """While an update is computed: elsewhere the library would keep no cache to sample with."""
+    trim_heap()
     module.train(module.is_gradient_checkpointing)
     try:
         yield
@@ -113,6 +122,12 @@ def save_model(module: Any, folder: Path, *, weights: Mapping[str, torch.Tensor]
             module.save_pretrained(folder, state_dict=weights)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def as_exported(module: Any, name: str, weight: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """One of the module's weights under its name, or names, in an exported folder: the library computes with some
+    (experts) in another shape than it writes."""
+    yield from revert_weight_conversion(module, {name: weight}).items()
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

@@ -1,8 +1,9 @@
 """From a micro-batch to what a loss reads: log-probabilities, entropies, logits or scores of the counted tokens.
 
-Only the hidden states of counted tokens reach the LM head, and only a chunk of them at a time (`CHUNK_LOGITS`), so that
-the logits in memory are bounded; when there is more than one chunk, its logits are computed again in the backward pass.
-Models that change their logits after the head (soft-capping, scaling) are found out once and take the full forward.
+Only the hidden states of counted tokens reach the LM head, and where their logits would be many (`WHOLE_LOGITS`) these
+exist a tile at a time (`r1core.nn.head`) and are computed again in the backward pass. Models that change their logits
+after the head (soft-capping, scaling) are found out once and take the full forward; what a loss reads of those, or of a
+head that is no plain matrix, is computed in chunks of tokens.
 """
 
 from __future__ import annotations
@@ -16,25 +17,28 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from r1core.nn.batch import Batch
+from r1core.nn.head import ReadHead
 from r1core.nn.loading import SCORE
 from r1core.nn.view import TokenView
 
-CHUNK_LOGITS = 2**26
-"""Logits of one chunk: 256 MiB in float32, of which a backward pass needs about four at a time."""
-MOST_TOKENS = 4096
-"""Tokens of one chunk where the vocabulary is small."""
+_read: Any = ReadHead.apply
+WHOLE_LOGITS = 2**24
+"""Logits that are computed at once: 64 MiB in float32, of which a backward pass needs about four at a time."""
 
 
 class TokenReader:
     """Reads the counted tokens of micro-batches through `module`, a Hugging Face causal language model, or one for
     sequence classification, which gives scores and nothing else."""
 
-    def __init__(self, module: Any, *, chunk_tokens: int | None = None) -> None:
+    def __init__(self, module: Any, *, whole_logits: int | None = None, into_grad: bool = False) -> None:
+        """`into_grad`: nobody but this process's optimizer waits for the gradient of the head's weight, so that it may
+        be added in place."""
         self.module = module
         vocabulary = module.config.get_text_config(decoder=True).vocab_size
-        self.chunk_tokens = chunk_tokens or max(1, min(MOST_TOKENS, CHUNK_LOGITS // vocabulary))
+        self.chunk_tokens = max(1, (WHOLE_LOGITS if whole_logits is None else whole_logits) // vocabulary)
         self.head = getattr(module, SCORE, None)
         self.plain_head = self.head is not None or has_plain_head(module)
+        self.tiles = self.head is None and self.plain_head and _reads_tiles(module, into_grad=into_grad)
 
     def view(self, batch: Batch, reads: Collection[str]) -> TokenView:
         """The batch as a loss sees it. `reads`: of "logprob", "entropy", "logits"; "score" of a score head."""
@@ -45,9 +49,12 @@ class TokenReader:
     def read(self, batch: Batch, reads: Collection[str]) -> dict[str, Tensor]:
         """The tensors named in `reads`: (N,) each, (N, V) for "logits"; all float32."""
         states = self._states(batch)
-        pieces = torch.split(states, self.chunk_tokens)
-        if "logits" in reads or len(pieces) <= 1:
+        if "logits" in reads or len(states) <= self.chunk_tokens:
             return self._chunk(states, batch.targets, reads)
+        if self.tiles:
+            logprob, entropy = self.module.get_output_embeddings()(states, batch.targets, "entropy" in reads)
+            return {name: value for name, value in (("logprob", logprob), ("entropy", entropy)) if name in reads}
+        pieces = torch.split(states, self.chunk_tokens)
         chunks = [
             checkpoint(self._chunk, piece, targets, reads, use_reentrant=False)
             if torch.is_grad_enabled()
@@ -58,10 +65,13 @@ class TokenReader:
 
     def _states(self, batch: Batch) -> Tensor:
         """(N, H) hidden states of the predictors, or (N, V) logits where the head is not plain."""
+        given = {"input_ids": batch.ids, "use_cache": False}
+        if batch.positions is not None:
+            given["position_ids"] = batch.positions
         if self.plain_head:
-            states: Tensor = self.module.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
+            states: Tensor = self.module.base_model(**given).last_hidden_state
         else:
-            states = self.module(input_ids=batch.ids, use_cache=False).logits
+            states = self.module(**given).logits
         return states.flatten(0, 1).index_select(0, batch.predictors)
 
     def _chunk(self, states: Tensor, targets: Tensor, reads: Collection[str]) -> dict[str, Tensor]:
@@ -77,6 +87,26 @@ class TokenReader:
         if "logits" in reads:
             given["logits"] = logits
         return given
+
+
+@torch.no_grad()
+def _reads_tiles(module: Any, *, into_grad: bool) -> bool:
+    """Let the head, called with targets and whether entropies are asked for, read its own logits in tiles: inside its
+    call, so that whoever gathers its weight for a call (ZeRO) does so here. False for a head of another kind."""
+    head: Any = module.get_output_embeddings()
+    kind: Any = type(head)
+    if kind is not torch.nn.Linear:  # adapters beside a head make it another kind
+        return False
+    plain = head.forward
+    dtype = plain(head.weight[:1]).dtype
+
+    def forward(states: Tensor, targets: Tensor | None = None, entropy: bool = False) -> Any:
+        if targets is None:
+            return plain(states)
+        return _read(states.to(dtype), head.weight, head.bias, targets, entropy, into_grad)
+
+    head.forward = forward
+    return True
 
 
 @torch.no_grad()

@@ -7,11 +7,10 @@ import json
 import os
 import socket
 import sys
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from r1core.processes import attend
-from r1core.ranks.group import LOCK, log_of
+from r1core.ranks.group import LOCK, connection, log_of
 from r1core.stages.child import run_in_process
 
 
@@ -21,12 +20,13 @@ def main(path: Path) -> int:
     job = json.loads(path.read_text(encoding="utf-8"))
     os.environ["OMP_NUM_THREADS"] = str(job["threads"])
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with (path.parent / LOCK).open("a") as lock:
+    folder = Path(job["folder"])
+    with (folder / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        pipe = Connection(socket.create_connection(tuple(job["address"])).detach())
+        pipe = connection(socket.create_connection(tuple(job["address"])))
         hello = {"rank": rank, "pid": os.getpid(), "host": socket.gethostname(), "token": job["token"]}
         pipe.send_bytes(json.dumps(hello).encode())
-        went_well = attend(pipe, run_in_process, {**job["arguments"], "rank": rank}, log=log_of(path.parent, rank))
+        went_well = attend(pipe, run_in_process, {**job["arguments"], "rank": rank}, log=log_of(folder, rank))
     return 0 if went_well else 1
 
 

@@ -13,10 +13,13 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +36,10 @@ from r1core.recipe.plan import StagePlan
 FOLDER = "ranks"
 """In the stage's folder: what each rank prints, and the lock that they hold while they live."""
 LOCK = "lock"
-JOB = "job.json"
+LAUNCHER = "launcher.log"
+GREETING_BYTES = 4096
+SILENT_S = 5
+"""How long one who has connected may take for a message that it began, or for its greeting."""
 POLL_S = 0.2
 """How often it is looked whether the run is to stop, or the launcher has ended."""
 HEARD_S = 2.0
@@ -56,13 +62,11 @@ def run_ranks(
     own.mkdir(exist_ok=True)
     with (
         contextlib.closing(_listening(policy.hosts)) as server,
-        _job(own, server, arguments, stage.stage.threads) as (job, token),
+        _job(own, server, policy.hosts, arguments, stage.stage.threads) as (job, token),
     ):
-        program = [sys.executable, "-m", "r1core.ranks", str(job)]
-        with (own / "launcher.log").open("ab") as log:
-            launcher = subprocess.Popen(
-                policy.launch(program, folder=own), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
+        command = policy.launch([sys.executable, "-m", "r1core.ranks", str(job)], folder=job.parent)
+        with (own / LAUNCHER).open("ab") as log, _sigterm_held_back():
+            launcher = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         group = _Group(server=server, token=token, size=policy.ranks, launcher=launcher, stage=stage.id, folder=own)
         with group:
             return group.run(emit, stopping)
@@ -110,22 +114,17 @@ class _Group:
         """End what is left of them. Those on other machines end when their socket closes."""
         for rank in self.ranks:
             rank.pipe.close()
-            if rank.is_here and rank.finished is None:
+            if rank.is_here and (rank.finished is None or self.launcher.poll() is None):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(rank.pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            self.launcher.terminate()
-        try:
-            self.launcher.wait(ENDING_S)
-        except subprocess.TimeoutExpired:
-            self.launcher.kill()
-            self.launcher.wait()
+        self.launcher.kill()
+        self.launcher.wait()
 
     def run(self, emit: Callable[[Event], None], stopping: Callable[[], bool]) -> Finished:
         while True:
             for ready in wait([self.server, *(rank.pipe for rank in self.ranks if rank.finished is None)], POLL_S):
                 if ready is self.server:
-                    self.ranks.append(_Rank(pipe=Connection(self.server.accept()[0].detach())))
+                    self.ranks.append(_Rank(pipe=connection(_impatient(self.server.accept()[0]))))
                 else:
                     self._hear(next(rank for rank in self.ranks if rank.pipe is ready), emit)
             if stopping() and not self._is_stopping:
@@ -140,7 +139,7 @@ class _Group:
 
     def _hear(self, rank: _Rank, emit: Callable[[Event], None]) -> None:
         try:
-            message = json.loads(rank.pipe.recv_bytes())
+            message = json.loads(rank.pipe.recv_bytes(GREETING_BYTES if rank.number < 0 else None))
         except (EOFError, OSError, ValueError):
             self.ranks.remove(rank)
             rank.pipe.close()
@@ -160,14 +159,17 @@ class _Group:
         elif rank.number == 0:
             emit(heard)
 
-    def _greet(self, rank: _Rank, message: Mapping[str, Any]) -> None:
-        """The first message says who it is; whoever does not know the token is none of ours."""
-        if not secrets.compare_digest(str(message.get("token")), self.token):
+    def _greet(self, rank: _Rank, message: Any) -> None:
+        """The first message says who it is; whoever does not know the token, or is here already, is none of ours."""
+        said = message if isinstance(message, dict) else {}
+        number, token = int(said.get("rank", -1)), str(said.get("token", "")).encode()
+        known = {other.number for other in self.ranks}
+        if not secrets.compare_digest(token, self.token.encode()) or number in known or number not in range(self.size):
             self.ranks.remove(rank)
             rank.pipe.close()
             return
-        rank.number, rank.pid = message["rank"], message["pid"]
-        rank.is_here = message["host"] == socket.gethostname()
+        rank.number, rank.pid = number, int(said["pid"])
+        rank.is_here = said["host"] == socket.gethostname()
         if self._is_stopping:
             self._tell_to_stop(rank)
 
@@ -200,12 +202,13 @@ class _Group:
         return SetupError(
             f"rank {rank.number} of {self.size} (process {rank.pid}) ended without a word",
             where=f"stages.{self.stage}",
-            fix=f"often this is the system running out of memory; what it printed is in {log}; "
+            fix=f"often this is the system running out of memory; what it printed is in {log} "
+            f"or {self.folder / LAUNCHER}; "
             "what was saved is kept, the same command goes on",
         )
 
     def _unstarted(self) -> R1Error:
-        log = self.folder / "launcher.log"
+        log = self.folder / LAUNCHER
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = f", its last words: {lines[-1].strip()[:300]}" if lines else ""
         came = sum(rank.number >= 0 for rank in self.ranks)
@@ -227,27 +230,71 @@ def log_of(folder: Path, number: int) -> Path:
     return folder / f"rank-{number}.log"
 
 
+def own_folder(stage: Path, number: int) -> Path:
+    """A new folder for what a rank writes and nobody keeps."""
+    folder = stage / FOLDER / f"rank-{number}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def connection(peer: socket.socket) -> Connection:
+    """What a socket is spoken through: a machine that is gone is noticed, one that says half a message is not waited
+    for."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+            peer.setsockopt(socket.IPPROTO_TCP, option, value)
+    return Connection(peer.detach())
+
+
+def _impatient(peer: socket.socket) -> socket.socket:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENT_S, 0))
+    return peer
+
+
 def _listening(hosts: Sequence[str]) -> socket.socket:
     """Where ranks connect to: on this machine alone, unless some are on others."""
-    return socket.create_server((socket.gethostname() if hosts else "127.0.0.1", 0))
+    return socket.create_server(("" if hosts else "127.0.0.1", 0))
+
+
+def _address(server: socket.socket, hosts: Sequence[str]) -> tuple[str, int]:
+    """Where that is for the ranks: the address by which this machine speaks with the first other one."""
+    port: int = server.getsockname()[1]
+    for host in hosts:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards, contextlib.suppress(OSError):
+            towards.connect((host, port))  # sends nothing
+            own: str = towards.getsockname()[0]
+            if not own.startswith("127."):
+                return own, port
+    return "127.0.0.1", port
 
 
 @contextlib.contextmanager
-def _job(folder: Path, server: socket.socket, arguments: Mapping[str, Any], threads: int) -> Iterator[tuple[Path, str]]:
-    """The file that tells ranks what to do, whom to connect to, and a word that only they know; while they work."""
+def _job(
+    folder: Path, server: socket.socket, hosts: Sequence[str], arguments: Mapping[str, Any], threads: int
+) -> Iterator[tuple[Path, str]]:
+    """The file that tells ranks what to do, whom to connect to, and a word that only they know; while they work, in a
+    folder that goes with them."""
     _outlived(folder / LOCK)
+    for old in folder.glob("job-*"):
+        shutil.rmtree(old, ignore_errors=True)
     token = secrets.token_hex(16)
-    text = json.dumps(
-        {"arguments": dict(arguments), "address": server.getsockname()[:2], "token": token, "threads": threads}
-    )
-    path = folder / JOB
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
-    try:
+    told = {"arguments": dict(arguments), "address": _address(server, hosts), "token": token, "threads": threads}
+    with tempfile.TemporaryDirectory(dir=folder, prefix="job-") as place:  # readable by its owner alone
+        path = Path(place) / "job.json"
+        path.write_text(json.dumps({**told, "folder": str(folder)}), encoding="utf-8")
         yield path, token
+
+
+@contextlib.contextmanager
+def _sigterm_held_back() -> Iterator[None]:
+    """A process that begins meanwhile does not hear SIGTERM: the ranks do, and save; their launcher would end them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
     finally:
-        path.unlink(missing_ok=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _outlived(lock: Path) -> None:

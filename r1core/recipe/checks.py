@@ -171,8 +171,10 @@ def _ahead(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
         message = f"{_named(sampler)} cannot sample while the policy is trained"
         yield resolved.document.finding(path, message, hint="choose one with weights of its own, or leave it out")
     elif not draft.trainer_is_off_policy:
-        message = f"trainer {draft.trainer or 'of this stage'} does not correct for answers of older weights"
-        hint = "let it compare them with the sampler's log-probs (an importance ratio)"
+        message = f"trainer {draft.trainer or 'of this stage'} cannot learn from answers of older weights as it is set"
+        hint = (
+            "let it weigh them by the sampler's log-probs (an importance ratio), and sample batches at once, no refill"
+        )
         yield resolved.document.finding(path, message, hint=hint)
 
 

@@ -146,14 +146,17 @@ class ScoringService:
 
     def metrics(self, world: World | None = None) -> dict[str, float]:
         """Shares of the answers scored since the last call, the seconds it took, and what rewards here measured: of
-        all ranks, where several score."""
+        all ranks, where several score. Nothing where nothing was scored."""
         world = world or Alone()
         found = self.tally.take(world)
+        if not found:
+            return {}
         for index, reward in self._resident.items():
             told = world.gather(reward.metrics())
             for key in dict.fromkeys(key for own in told for key in own):
                 prefix = TIMES if key.startswith(TIMES) else ""
-                value = fmean(own[key] for own in told if key in own)
+                values = [own[key] for own in told if key in own]
+                value = math.fsum(values) if key in reward.totals else fmean(values)
                 found[f"{prefix}verifier/{self.names[index]}/{key.removeprefix(TIMES)}"] = value
         return found
 

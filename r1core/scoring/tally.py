@@ -81,10 +81,12 @@ class Tally:
                 counts.seconds[index].append(spent)
 
     def take(self, world: World) -> dict[str, float]:
-        """The shares and times since the last call; of all ranks, which then take together."""
+        """The shares and times since the last call, of all ranks, which then take together; none of no answers."""
         with self._counting:
             mine, self._counts = self._counts, _Counts.none(len(self._names))
         counts = _Counts.sum(world.gather(mine))
+        if not counts.all["answers"]:
+            return {}
         found = {**_shares("verifier", counts.all), "time/verifier_s": counts.waited_s}
         for index, name in enumerate(self._names):
             if len(self._names) > 1 and counts.own[index]["answers"]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from r1core.types import At, Group
 
 Work = Callable[[], list[Group]]
+PATIENCE_S = 30.0
 
 
 class _Pending(NamedTuple):
@@ -32,10 +33,10 @@ class Ahead:
 
     def next(self, at: At) -> At | None:
         """Where the batch after the one of `at` will be wanted, by the distance to the one before; None where that is
-        not known yet, or there will be none."""
+        not known yet (a first batch, also of an extension), or there will be none."""
         every = at.step - self._last if self._last is not None else 0
         self._last = at.step
-        if not every or at.position + every >= at.length:
+        if not 0 < every <= at.position or at.position + every >= at.length:
             return None
         return At(step=at.step + every, position=at.position + every, length=at.length)
 
@@ -63,6 +64,12 @@ class Ahead:
         """Wait until it is done: whoever uses sampler or rewards now does not meet it there."""
         if self._pending is not None:
             self._pending.thread.join()
+
+    def close(self) -> None:
+        """The stage ends: wait for what is under way, if that does not take long, rather than leave it in the middle
+        of a call."""
+        if self._pending is not None:
+            self._pending.thread.join(PATIENCE_S)
 
     def take(self, step: int) -> list[Group] | None:
         """Its groups, when they were meant for this step; None without any. Raises what its work raised."""

@@ -19,7 +19,7 @@ from r1core.stages.base import Job
 from r1core.stages.cost import ROLLOUTS, Cost
 from r1core.stages.sampling import Arrived, Unscored, counted, sample_groups
 from r1core.types import At, Floats, Group, Problem, Rollout, SampleRequest, TrainSequence
-from r1core.world import share, whole
+from r1core.world import meet, share, whole
 
 PROBE = 4
 """Answers of each rank's share whose log-probs the policy computes again, at every change of the weights."""
@@ -41,7 +41,6 @@ class Answers:
         self._sampler: Sampler | None = None
         self._cost = Cost()
         self._metrics: dict[str, float] = {}
-        self._has_scored = False
 
     @contextlib.contextmanager
     def sampler(self) -> Iterator[Sampler]:
@@ -53,9 +52,9 @@ class Answers:
     def rollouts(self, at: At, problems: Sequence[Problem], *, samples: int, first: int) -> list[Group]:
         """`samples` answers to each problem; the first of them is number `first` in its rollout batch."""
         own = share(self.world, len(problems))
-        with self._scores(at, [samples] * len(own)) as batch, self.sampler() as sampler:
+        with self.sampler() as sampler, self._scores(at, [samples] * len(own)) as batch:
             groups = self._sampled(sampler, at, problems, own, samples=samples, first=first, arrived=batch.add)
-            self._probe([rollout for group in groups for rollout in group.rollouts])
+            self._probe(self._telling(groups) or list(sampler.generate(self._probes(at, [problems[i] for i in own]))))
             groups = batch.finish(groups)
         return self.gathered(groups)
 
@@ -69,7 +68,7 @@ class Answers:
         """The same as `rollouts`, to be done beside training: the sampler takes the present weights now."""
         own = share(self.world, len(problems))
         sampler = self._synced()
-        self._probe(list(sampler.generate(self._probes(at, [problems[i] for i in own][:PROBE]))))
+        self._probe(list(sampler.generate(self._probes(at, [problems[i] for i in own]))))
 
         def work() -> list[Group]:
             with self._scores(at, [samples] * len(own)) as batch:
@@ -83,7 +82,7 @@ class Answers:
         """The reward of one greedy answer to each problem."""
         own = [problems[i] for i in share(self.world, len(problems))]
         sampling = self.job.stage.stage.sampling
-        with self._scores(at, [1] * len(own)) as batch, self.sampler() as sampler:
+        with self.sampler() as sampler, self._scores(at, [1] * len(own)) as batch:
             groups = sample_groups(
                 sampler,
                 self.policy,
@@ -119,7 +118,7 @@ class Answers:
             )
             for number, (rollout, kept) in enumerate(own)
         ]
-        with self._scores(at, [samples] * len(own)) as batch, self.sampler() as sampler:
+        with self.sampler() as sampler, self._scores(at, [samples] * len(own)) as batch:
             found: dict[int, Rollout] = {}
             for rollout in sampler.generate(requests):
                 place = rollout.sample
@@ -137,13 +136,19 @@ class Answers:
 
     def take_metrics(self) -> dict[str, float]:
         """What sampling and scoring measured since the last call."""
-        scoring = self._scoring.metrics(self.world) if self._has_scored else {}
+        scoring = self._scoring.metrics(self.world) if self.job.stage.stage.rewards else {}
         taken = {**self._metrics, **self._cost.take(), **scoring}
-        self._metrics, self._has_scored = {}, False
+        self._metrics = {}
         return taken
 
+    def settle(self) -> None:
+        """Let a batch that is sampled ahead be done, on every rank: servers that all ask get new weights only then."""
+        if self.job.stage.stage.sampling.ahead:
+            self.ahead.settle()
+            meet(self.world)
+
     def _synced(self) -> Sampler:
-        self.ahead.settle()
+        self.settle()
         if self._sampler is None:
             self._sampler = self.job.sampler(self.policy)
         else:
@@ -180,10 +185,16 @@ class Answers:
         """Where answers are handed over as they come, to be scored where the stage has rewards."""
         if not self.job.stage.stage.rewards:
             return Unscored()
-        self._has_scored = True
         return self._scoring.batch(sizes, step=at.position, total=at.length)
 
     # --- whose weights are they? -----------------------------------------------------------------
+
+    @staticmethod
+    def _telling(groups: Sequence[Group]) -> list[Rollout]:
+        """Some of the answers that say what the sampler thinks of them, of different problems where there are; none
+        where they were not drawn as the policy would."""
+        told = [r for group in groups for r in group.rollouts if r.logprobs is not None and len(r.completion_ids)]
+        return told[:: max(1, len(told) // PROBE)][:PROBE]
 
     def _probes(self, at: At, problems: Sequence[Problem]) -> list[SampleRequest]:
         sampling = self.job.stage.stage.sampling
@@ -197,14 +208,14 @@ class Answers:
                 temperature=1.0,
                 top_p=1.0,
             )
-            for number, problem in enumerate(problems)
+            for number, problem in enumerate(problems[:PROBE])
         ]
 
     def _probe(self, rollouts: Sequence[Rollout]) -> None:
         """Do sampler and policy have the same weights, on every rank? Silent disagreement trains on the wrong
         gradient."""
         told = [rollout for rollout in rollouts if rollout.logprobs is not None and len(rollout.completion_ids)]
-        probed = self.world.gather(told[:PROBE])
+        probed = self.world.gather(told)
         if not any(probed):
             return
         sequences = [

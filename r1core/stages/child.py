@@ -7,7 +7,6 @@ Source, data or versions that changed since the run began would give an artifact
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from r1core.events import Event
 from r1core.plugin_host.discovery import Provider
 from r1core.plugins import PluginHost
 from r1core.processes import Finished
-from r1core.ranks import run_ranks
+from r1core.ranks import own_folder, run_ranks
 from r1core.recipe.plan import Plan, StagePlan, make_plan
 from r1core.recipe.resolve import resolve
 from r1core.stages import run_stage
@@ -56,16 +55,25 @@ def run_in_process(
     artifacts = {name: _artifact(directory, plan.stage(name)) for name in stage.inputs}
     folder = directory.stage(stage.id).path
     job = Job(plan=plan, stage=stage, folder=folder, artifacts=artifacts, emit=emit, stopping=stopping, meter=meter)
-    with tempfile.TemporaryDirectory() as own:
-        if stage.kind == "train":
-            policy = job.policy()
-            if "rank" in arguments:
-                job = replace(job, world=policy.world, own=Path(own))
-            elif policy.ranks > 1:
-                return run_ranks(policy, arguments, stage=stage, folder=folder, emit=emit, stopping=stopping)
-        with Stall(stage.stage.stall_s, job.note) as stall:
-            metrics, used = run_stage(replace(job, alive=stall.ended)), meter.now()
+    policy = job.policy() if stage.kind == "train" else None
+    if policy is not None and policy.ranks > 1 and "rank" not in arguments:
+        with Stall(2 * stage.stage.stall_s, job.note) as stall:  # ranks, once they have met, say so themselves
+            heard = _heard(emit, stall.ended)
+            return run_ranks(policy, arguments, stage=stage, folder=folder, emit=heard, stopping=stopping)
+    with Stall(stage.stage.stall_s, job.note) as stall:
+        job = replace(job, alive=stall.ended)
+        if policy is not None and "rank" in arguments:
+            job = replace(job, world=policy.world, own=own_folder(folder, arguments["rank"]))
+        metrics, used = run_stage(job), meter.now()
     return Finished(metrics=metrics, wall_s=round(used.wall_s, 3), cpu_s=round(used.cpu_s, 3))
+
+
+def _heard(emit: Callable[[Event], None], alive: Callable[[], None]) -> Callable[[Event], None]:
+    def heard(event: Event) -> None:
+        alive()
+        emit(event)
+
+    return heard
 
 
 def _artifact(directory: RunDirectory, stage: StagePlan) -> Path:

@@ -178,6 +178,14 @@ class Context:
         """The stage's sampler with the present weights, which then rests."""
         return self._answers.sampler()
 
+    def settle(self) -> None:
+        """Let a batch that is sampled ahead be done."""
+        self._answers.settle()
+
+    def close(self) -> None:
+        """The stage ends."""
+        self._answers.ahead.close()
+
     def take_metrics(self) -> dict[str, float]:
         """What sampling and scoring measured since the last call."""
         return self._answers.take_metrics()

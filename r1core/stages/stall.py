@@ -24,14 +24,16 @@ class Stall:
         self._note = note
         self._over = threading.Event()
         self._last = time.monotonic()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="stall")
 
     def __enter__(self) -> Self:
         self.ended()
-        threading.Thread(target=self._watch, daemon=True, name="stall").start()
+        self._thread.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._over.set()
+        self._thread.join()
         faulthandler.cancel_dump_traceback_later()
 
     def ended(self) -> None:

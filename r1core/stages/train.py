@@ -59,6 +59,12 @@ class _Training:
         self.context.skip(self.progress.state.get("cursors", {}))
 
     def run(self) -> dict[str, float]:
+        try:
+            return self._run()
+        finally:
+            self.context.close()
+
+    def _run(self) -> dict[str, float]:
         kept = self.progress.metrics_size if self.job.leads else 0
         with MetricsWriter(self.job.own / METRICS, keep=kept) as writer:
             begun = time.monotonic()
@@ -78,8 +84,11 @@ class _Training:
     def _record(self, step: Step, writer: MetricsWriter, begun: float) -> None:
         """Measure where that is due; log and show the step; stop where its numbers are bad too often."""
         evaluate = self.job.stage.stage.evaluate
+        is_due = evaluate is not None and self.legs.evaluation_due()
+        if is_due:
+            self.context.settle()  # what it counted belongs to this step, not to the evaluation
         metrics = {**step.metrics, **self.context.take_metrics(), "time/step_s": time.monotonic() - begun}
-        if evaluate is not None and self.legs.evaluation_due():
+        if evaluate is not None and is_due:
             with self.context.sampler() as sampler:
                 measured = measure(self.job, evaluate, self.policy, sampler, self.scoring)
             metrics |= {f"eval/{name}": value for name, value in measured.metrics.items()}

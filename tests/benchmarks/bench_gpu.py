@@ -13,13 +13,15 @@ counts 6 FLOPs a parameter and token and the attention, no recomputed activation
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -201,7 +203,12 @@ def sample(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def by_us(job: dict[str, Any]) -> dict[str, Any]:
-    """One policy of ours: log-probabilities and updates over recorded answers, with GRPO's clipped loss."""
+    """One policy of ours: the seconds of its updates."""
+    return _report(job, _timed(our_update(job, dtype="bfloat16")))
+
+
+def our_update(job: dict[str, Any], *, dtype: str) -> Callable[[], Any]:
+    """An update of one policy of ours over recorded answers, with GRPO's clipped loss."""
     from r1_plugins.ppo import PpoClip
     from r1_plugins.rl.loss import PolicyLoss
     from r1core.batching import weighted
@@ -213,7 +220,7 @@ def by_us(job: dict[str, Any]) -> dict[str, Any]:
     else:
         from r1_plugins.transformers import TransformersPolicy as Policy  # type: ignore[assignment]
     own = {key: job[key] for key in ("stage", "gradient_checkpointing") if key in job}
-    policy = Policy(Policy.Config(dtype="bfloat16", **own)).open(Path(job["model"]), trainable=True)
+    policy = Policy(Policy.Config(dtype=dtype, **own)).open(Path(job["model"]), trainable=True)
     random = np.random.default_rng(0)
     counted = job["length"] - PROMPT
     rows = [
@@ -226,24 +233,35 @@ def by_us(job: dict[str, Any]) -> dict[str, Any]:
     ]
     sequences = weighted(rows, "token_mean", longest=counted)
     loss = PolicyLoss(PpoClip(PpoClip.Config()))
-    return _report(job, _timed(lambda: policy.update(sequences, loss, lr=1e-6)))
+    return lambda: policy.update(sequences, loss, lr=1e-6)
 
 
 def by_trl(job: dict[str, Any]) -> dict[str, Any]:
+    """TRL's GRPOTrainer: the seconds of its steps."""
+    ends: list[float] = []
+    train_by_trl(job, steps=STEPS + 1, after_step=lambda: ends.append(_synchronized()))
+    return _report(job, [end - start for start, end in itertools.pairwise(ends)])
+
+
+def train_by_trl(
+    job: dict[str, Any], *, steps: int, after_step: Callable[[], None], before: Callable[[], None] = lambda: None
+) -> None:
     """TRL's GRPOTrainer at its defaults; its rollouts are replaced by recorded ones of the same shape."""
     import torch
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    class Clock(TrainerCallback):
-        """The moments at which steps ended."""
+    class Told(TrainerCallback):
+        """Who wants to know."""
 
-        ends: ClassVar[list[float]] = []
+        def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+            """The model is loaded."""
+            before()
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            """Note the time."""
-            self.ends.append(_synchronized())
+            """An update was made."""
+            after_step()
 
     counted = job["length"] - PROMPT
 
@@ -264,22 +282,19 @@ def by_trl(job: dict[str, Any]) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         args = GRPOConfig(
-            output_dir=folder, gradient_accumulation_steps=job["rows"] // 8, max_steps=STEPS + 1, report_to=[],
+            output_dir=folder, gradient_accumulation_steps=job["rows"] // 8, max_steps=steps, report_to=[],
             save_strategy="no", num_generations=8, max_completion_length=counted, use_cpu=not torch.cuda.is_available(),
             disable_tqdm=True, bf16=torch.cuda.is_available(),
         )  # fmt: skip
         assert args.per_device_train_batch_size == 8, "the default that this row relies on"
-        clock = Clock()
         trainer = Recorded(
             model=job["model"],
             args=args,
             reward_funcs=lambda completions, **rest: [0.0] * len(completions),
             train_dataset=Dataset.from_list([{"prompt": "a"}] * 256),
-            callbacks=[clock],
+            callbacks=[Told()],
         )
         trainer.train()
-    seconds = [end - start for start, end in zip(clock.ends, clock.ends[1:], strict=False)]
-    return _report(job, seconds)
 
 
 def _timed(step: Any) -> list[float]:

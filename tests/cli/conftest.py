@@ -50,11 +50,13 @@ def r1(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def ablated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ablated(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A folder with `toys.yaml`, its finished ablation in `runs/toys`, and what `r1 ablate` said in `said.txt`; for
     reading only."""
-    folder = tmp_path_factory.mktemp("ablated")
-    done = toy_ablation.r1(folder, "ablate", "toys.yaml", "--jobs", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
-    return folder
+
+    def run(folder: Path) -> None:
+        done = toy_ablation.r1(folder, "ablate", "toys.yaml", "--jobs", "2")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
+
+    return once("ablated", run)

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
+from in_process import Ended, called
 from toy_ablation import R1, RECIPE, r1
 
 STAGES = {
@@ -23,6 +23,12 @@ PATIENCE_S = 120.0
 
 def started(said: str) -> list[str]:
     return re.findall(r"^\[\d+/\d+\] (\S+): starts", said, re.MULTILINE)
+
+
+def dry(folder: Path, *arguments: str, recipe: str = RECIPE) -> Ended:
+    """`r1 ablate` on this recipe, where nothing is to be computed."""
+    (folder / "toys.yaml").write_text(recipe)
+    return called(folder, "ablate", "toys.yaml", *arguments)
 
 
 # --- the dry run -----------------------------------------------------------------------------------
@@ -48,18 +54,18 @@ def test_the_dry_run_says_what_each_choice_changes_and_what_is_shared(tmp_path: 
 def test_variants_that_are_more_than_the_sum_of_their_choices_are_told(tmp_path: Path) -> None:
     both = "matrix: {a: {x: , y: {stages.zero.train.steps: 5}}, b: {u: , v: {stages.zero.train.steps: 6}}}\n"
     recipe = re.sub(r"matrix:.*?(?=stages:\n)", both, RECIPE, flags=re.DOTALL)
-    done = r1(tmp_path, "ablate", "toys.yaml", "--dry-run", recipe=recipe)
+    done = dry(tmp_path, "--dry-run", recipe=recipe)
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "y,v stages.zero.train.steps: 12 -> 6" in lines
 
 
 def test_settings_come_before_the_variants(tmp_path: Path) -> None:
-    done = r1(tmp_path, "ablate", "toys.yaml", "--dry-run", "--set", "stages.zero.train.lr=0.5")
+    done = dry(tmp_path, "--dry-run", "--set", "stages.zero.train.lr=0.5")
     assert "stages.zero.train.lr.peak: 0.5 -> 1e-09" in done.stdout
 
 
 def test_a_recipe_without_a_matrix_is_refused(tmp_path: Path) -> None:
-    done = r1(tmp_path, "ablate", "toys.yaml", "--set", "matrix={}")
+    done = dry(tmp_path, "--set", "matrix={}")
     assert done.returncode == 2
     assert "toys.yaml: there is nothing to vary: the recipe has no `matrix`" in done.stderr
 
@@ -122,25 +128,30 @@ def test_the_name_of_the_recipe_stands_for_all_variants(ablated: Path, tmp_path:
     assert started(done.stdout) == ["table@grpo,seed=1"]
 
 
-@pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_it_exits_75_and_goes_on_to_the_same_results(
-    ablated: Path, tmp_path: Path, signal_sent: signal.Signals
-) -> None:
-    (tmp_path / "toys.yaml").write_text(RECIPE)
+def stopped(folder: Path, signal_sent: signal.Signals, *, trained: int) -> str:
+    """Begin, or go on, send the signal when so many more runs are training, and return what it said."""
     command = [sys.executable, "-c", R1, "ablate", "toys.yaml", "--jobs", "2"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     running = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     until = time.monotonic() + PATIENCE_S
-    while not list((tmp_path / "runs").glob("toys/stages/zero@*/metrics.jsonl")):
+    while len(list((folder / "runs").glob("toys/stages/zero@*/metrics.jsonl"))) < trained:
         assert time.monotonic() < until
         assert running.poll() is None
         time.sleep(0.02)
     running.send_signal(signal_sent)
-    _, said = running.communicate(timeout=PATIENCE_S)
-    assert running.returncode == 75, said
-    assert "the same command goes on" in said
+    said, told = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 75, told
+    assert "the same command goes on" in told
+    return said
+
+
+def test_stopped_it_exits_75_and_goes_on_to_the_same_results(ablated: Path, tmp_path: Path) -> None:
+    """By Ctrl-C, and, when it goes on, as a scheduler does it."""
+    (tmp_path / "toys.yaml").write_text(RECIPE)
+    assert "base: starts" in stopped(tmp_path, signal.SIGINT, trained=1)
+    assert "base: unchanged" in stopped(tmp_path, signal.SIGTERM, trained=4)
     done = r1(tmp_path, "ablate", "toys.yaml", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert "base: unchanged" in done.stdout

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from in_process import called
 
 from r1core.comparison.estimators import agreement, correlation, estimated, largest_differences
 from r1core.comparison.stored import StoredGroup, read_batches
@@ -51,14 +52,14 @@ class Valued(AdvantageEstimator):
 
 
 @pytest.fixture
-def advantages(r1, tmp_path: Path) -> Callable[..., Any]:
+def advantages(tmp_path: Path) -> Callable[..., Any]:
     """advantages(estimator, ...) runs `r1 advantages` on the three groups."""
 
     def run(*names: str, groups: list[dict[str, Any]] = GROUPS, more: tuple[str, ...] = ()):
         (tmp_path / "groups.jsonl").write_text("".join(json.dumps(group) + "\n" for group in groups))
         (tmp_path / "mine.py").write_text(CODE)
         uses = [part for name in names for part in ("--use", name)]
-        return r1("advantages", "groups.jsonl", *uses, *more, PYTHONIOENCODING="utf-8")
+        return called(tmp_path, "advantages", "groups.jsonl", *uses, *more)
 
     return run
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import called
 from toy_ablation import RECIPE, r1
 
 ALONE = RECIPE.replace(RECIPE[RECIPE.index("matrix:") : RECIPE.index("stages:\n")], "")
 
 
 def tables(folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    done = r1(folder, "compare", *arguments, "--json")
+    done = called(folder, "compare", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -115,7 +116,7 @@ def test_another_set_and_another_base(ablated: Path) -> None:
     ],
 )
 def test_a_slip_is_exit_2(ablated: Path, arguments: tuple[str, ...], said: str) -> None:
-    done = r1(ablated, "compare", *arguments)
+    done = called(ablated, "compare", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
 
@@ -123,7 +124,7 @@ def test_a_slip_is_exit_2(ablated: Path, arguments: tuple[str, ...], said: str) 
 def test_a_half_done_ablation_is_compared_as_far_as_it_is(copy: Path) -> None:
     shutil.rmtree(copy / "runs/toys/stages/table@blind,seed=2")
     shutil.rmtree(copy / "runs/toys/stages/zero@grpo,seed=1")
-    done = r1(copy, "compare", "runs/toys")
+    done = called(copy, "compare", "runs/toys")
     assert done.returncode == 0, done.stderr
     assert "not finished in runs/toys: zero@grpo,seed=1, zero@blind,seed=2" in done.stdout
     (table,) = tables(copy, "runs/toys")
@@ -149,7 +150,7 @@ def test_a_variant_that_differs_in_more_than_the_matrix_is_refused_with_the_keys
 
     for path in records(copy / "runs/toys", "zero@blind,*"):
         change(path, shorter)
-    done = r1(copy, "compare", "runs/toys")
+    done = called(copy, "compare", "runs/toys")
     assert done.returncode == 2
     assert "zero: they differ in more than the matrix:\n  stages.zero.train.steps: 12 -> 9" in done.stderr
     assert "lr.peak" not in done.stderr  # that is what the matrix is about
@@ -160,10 +161,10 @@ def test_models_measured_in_different_ways_are_refused(copy: Path) -> None:
         record["made_from"]["stage"]["evaluate"]["sets"]["pass@1"]["limit"] = 30
 
     change(copy / "runs/toys/stages/table@blind,seed=1/stage.json", fewer)
-    done = r1(copy, "compare", "runs/toys")
+    done = called(copy, "compare", "runs/toys")
     assert done.returncode == 2
     assert "zero: not measured in the same way:\n  stages.table.evaluate.sets.pass@1.limit: 60 -> 30" in done.stderr
-    assert r1(copy, "compare", "runs/toys", "--metric", "greedy").returncode == 0
+    assert called(copy, "compare", "runs/toys", "--metric", "greedy").returncode == 0
 
 
 def test_other_versions_of_a_plugin_are_noted(copy: Path) -> None:
@@ -172,7 +173,7 @@ def test_other_versions_of_a_plugin_are_noted(copy: Path) -> None:
 
     for path in records(copy / "runs/toys", "zero@blind,*"):
         change(path, newer)
-    done = r1(copy, "compare", "runs/toys")
+    done = called(copy, "compare", "runs/toys")
     assert done.returncode == 0
     assert "note: blind: made with other code: trainer rl: source " in done.stdout
 
@@ -202,7 +203,7 @@ def test_runs_that_differ_in_one_thing_are_compared(alone: Path) -> None:
     assert [row["where"] for row in table["rows"]] == [{"run": "one"}, {"run": "slow"}]
     assert table["rows"][1]["differences"] == ["stages.zero.train.lr.peak: 0.3 -> 1e-09"]
     assert table["rows"][1]["against"]["high"] < 0
-    said = r1(alone, "compare", "runs/one", "runs/slow").stdout
+    said = called(alone, "compare", "runs/one", "runs/slow").stdout
     assert "over problems; another seed may differ by more" in said
 
 
@@ -220,17 +221,17 @@ def test_a_matrix_gives_what_the_recipe_alone_gives(ablated: Path, alone: Path) 
 
 
 def test_runs_that_differ_in_two_things_are_refused_unless_they_are_named(alone: Path) -> None:
-    done = r1(alone, "compare", "runs/one", "runs/two")
+    done = called(alone, "compare", "runs/one", "runs/two")
     assert done.returncode == 2
     assert "zero: they differ in more than one thing:" in done.stderr
     assert "\n  stages.zero.train.steps: 12 -> 6" in done.stderr
     assert "\n  stages.zero.train.lr.peak: 0.3 -> 0.2" in done.stderr
-    done = r1(alone, "compare", "runs/one", "runs/two", "--differing", "stages.zero.train.steps")
+    done = called(alone, "compare", "runs/one", "runs/two", "--differing", "stages.zero.train.steps")
     assert (done.returncode, "lr.peak" in done.stderr, "12 -> 6" in done.stderr) == (2, True, False)
-    assert r1(alone, "compare", "runs/one", "runs/two", "--differing", "stages.zero.train").returncode == 0
+    assert called(alone, "compare", "runs/one", "runs/two", "--differing", "stages.zero.train").returncode == 0
 
 
 def test_a_run_by_itself_has_nothing_to_be_compared_with(alone: Path) -> None:
-    done = r1(alone, "compare", "runs/one")
+    done = called(alone, "compare", "runs/one")
     assert done.returncode == 2
     assert "runs/one: each model was made once and in one way" in done.stderr

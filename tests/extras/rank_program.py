@@ -1,17 +1,20 @@
-"""One rank of a training run: `python rank_program.py JOB.json`, started with the launcher's variables.
+"""One rank of training runs: started with the launcher's variables, told the names of its jobs' files (rank_group.py).
 
-What it did is written by rank 0: the reports of its updates, log-probabilities, the exported model.
+What they did is written by rank 0: the reports of updates, log-probabilities, what a disk said; and the exported model.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import save_file
 
 from r1_plugins.deepspeed import DeepSpeedPolicy
 from r1_plugins.ppo import PpoClip
@@ -21,9 +24,11 @@ from r1_plugins.transformers import TransformersPolicy
 from r1core.batching import weighted
 from r1core.components import Loss, Policy
 from r1core.losses import CrossEntropy
+from r1core.nn import head, tokens
 from r1core.types import TrainSequence
 
 LR = 1e-3
+WHOLE = (tokens.WHOLE_LOGITS, head.TILE_LOGITS["cpu"])
 
 
 def rows(count: int = 9) -> list[TrainSequence]:
@@ -49,35 +54,73 @@ def loss_of(kind: str) -> Loss:
 
 def policy_of(job: dict[str, Any]) -> Policy:
     """The engine that the job names, trainable."""
+    same = {"device": "cpu", "micro_batch_tokens": 64, "lora": job.get("lora"), "packing": job.get("packing", False)}
     if job["engine"] == "transformers":
-        plain = TransformersPolicy(TransformersPolicy.Config(device="cpu", micro_batch_tokens=64))
-        return plain.open(Path(job["model"]), trainable=True)
-    config = DeepSpeedPolicy.Config(device="cpu", micro_batch_tokens=64, stage=job["stage"])
+        return TransformersPolicy(TransformersPolicy.Config(**same)).open(Path(job["model"]), trainable=True)
+    config = DeepSpeedPolicy.Config(**same, stage=job["stage"])
     return DeepSpeedPolicy(config).open(Path(job["model"]), trainable=True)
 
 
 def main() -> None:
-    """For each loss: restore, update, save and export, as the job says."""
-    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    told = {loss: worked(job, loss) for loss in job["losses"]}
-    if os.environ.get("RANK", "0") == "0":
-        Path(job["told"]).write_text(json.dumps(told), encoding="utf-8")
+    """For each job, and each loss in it: restore, update, save and export, as it says."""
+    rank = os.environ.get("RANK", "0")
+    for line in sys.stdin:
+        file = Path(line.rstrip("\n"))
+        job = json.loads(file.read_text(encoding="utf-8"))
+        tokens.WHOLE_LOGITS, head.TILE_LOGITS["cpu"] = (80, 70) if job.get("tiles") else WHOLE
+        told = {loss: worked(job, loss) for loss in job["losses"]}
+        if rank == "0":
+            Path(job["told"]).write_text(json.dumps(told), encoding="utf-8")
+        Path(f"{file}.{rank}").touch()
+
+
+TILES: list[int] = []
+"""The widths of all tiles of logits that were computed."""
+computed = head._logits
+
+
+def watched(*given: Any) -> Any:
+    """One tile, counted."""
+    tile = computed(*given)
+    TILES.append(tile.shape[1])
+    return tile
+
+
+head._logits = watched
 
 
 def worked(job: dict[str, Any], kind: str) -> dict[str, Any]:
     """What one policy did with one loss."""
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    TILES.clear()
     policy, loss = policy_of(job), loss_of(kind)
     if "restore" in job:
         policy.restore(Path(job["restore"]))
-    own = rows()[: job.get("rows", 9)][rank::world]
-    reports = [policy.update(own, loss, lr=LR) for _ in range(job["updates"])]
+    learned = rows()[: job.get("rows", 9)]
+    reports = [policy.update(learned, loss, lr=LR) for _ in range(job["updates"])]
     logprobs = [each.tolist() for each in policy.logprobs(rows())]
+    said = ""
     if "save" in job:
-        policy.save(Path(job["save"]))
+        said = saved(policy, Path(job["save"]), failing=job.get("failing") == policy.world.rank)
     if "export" in job:
         policy.export(Path(job["export"]) / kind)
-    return {"reports": reports, "logprobs": logprobs}
+    if "weights" in job:
+        save_file({name: weight.clone() for name, weight in policy.weights()}, f"{job['weights']}.{policy.world.rank}")
+    everywhere = {"logprobs": logprobs, "reports": reports, "said": said, "tiles": len(TILES)}
+    return {**everywhere, "ranks": policy.world.gather(everywhere)}
+
+
+def saved(policy: Policy, folder: Path, *, failing: bool) -> str:
+    """Save; what the disk said. On the rank that is `failing` every file is too large."""
+    if failing:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+    try:
+        policy.save(folder)
+    except OSError as error:
+        return str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return ""
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from rank_group import LIMIT_S
 from safetensors.torch import load_file
-from test_deepspeed_ranks import LIMIT_S, LLAMA, write_tokenizer
+from test_deepspeed_ranks import LLAMA, write_tokenizer
 
 from r1_plugins.deepspeed import DeepSpeedPolicy
 from r1_plugins.deepspeed._ranks import OUTDATED
 from r1_plugins.transformers import TransformersPolicy
+from r1core.errors import RefusedError
 from r1core.losses import CrossEntropy
 from r1core.store import kills
 from r1core.testing import PolicySuite
@@ -132,18 +135,47 @@ def test_a_recipe_trains_with_it_and_goes_on_after_a_kill(tmp_path: Path) -> Non
     command = [sys.executable, "-c", "from r1core.cli import main; main()", "recipe", "deepseek_r1_zero.yaml"]
     command += ["--profile", "smoke", "--set", "engines.policy.use=deepspeed", "--set", "checkpoint.every_s=0"]
     command += ["--until", "r1_zero", "--run-dir"]
-    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, timeout=LIMIT_S)
-    assert whole.returncode == 0, whole.stderr[-3000:]
     orders = {kills.AT: "r1_zero/checkpoint.done:1", kills.LOG: str(tmp_path / "kills")}
-    for environment in (orders, {}):
-        done = subprocess.run(
-            [*command, str(tmp_path / "killed")],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            env={**os.environ, **environment},
-        )
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    environment = {**os.environ, **orders}
+    first = subprocess.run([*command, str(killed)], capture_output=True, timeout=LIMIT_S, env=environment)
+    assert first.returncode != 0
     assert (tmp_path / "kills").read_text(encoding="utf-8") == "r1_zero/checkpoint.done\n"
-    assert done.returncode == 0, done.stderr[-3000:]
-    models = [tmp_path / name / "stages" / "r1_zero" / "model" / "model.safetensors" for name in ("whole", "killed")]
+    shutil.copytree(killed, whole)  # the base model is made once
+    shutil.rmtree(whole / "stages" / "r1_zero")
+    for run in (killed, whole):
+        done = subprocess.run([*command, str(run)], capture_output=True, text=True, timeout=LIMIT_S)
+        assert done.returncode == 0, done.stderr[-3000:]
+    models = [run / "stages" / "r1_zero" / "model" / "model.safetensors" for run in (whole, killed)]
     assert models[0].read_bytes() == models[1].read_bytes()
+
+
+NAME = "model.layers.1.mlp.up_proj.weight"
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_a_tensor_whose_gradient_is_cut_off_is_named(stage: int, tmp_path: Path) -> None:
+    policy = opened(tmp_path, stage=stage, gradient_checkpointing=False)
+    layer = policy.module().model.layers[1].mlp.up_proj
+    plain = layer.forward
+    layer.forward = lambda states: plain(states).detach()
+    policy.update(rows(), CrossEntropy(), lr=0.0)
+    with pytest.raises(RefusedError, match=f"{NAME} got no gradient"):
+        policy.update(rows(), CrossEntropy(), lr=1e-2)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_a_tensor_that_the_optimizer_lacks_is_named(
+    stage: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when parameters are handed over before they are marked as trainable."""
+    adam = torch.optim.AdamW
+
+    def forgetful(parameters: list[torch.nn.Parameter], **options: Any) -> torch.optim.Optimizer:
+        return adam(parameters[:-1], **options)
+
+    monkeypatch.setattr(torch.optim, "AdamW", forgetful)
+    policy = opened(tmp_path, stage=stage)
+    last = list(dict(policy.module().named_parameters()))[-1]
+    with pytest.raises(RefusedError, match=f"{last} got no gradient, or is in no optimizer"):
+        policy.update(rows(), CrossEntropy(), lr=1e-2)

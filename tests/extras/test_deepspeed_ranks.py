@@ -5,16 +5,15 @@ Real processes over gloo. The model is llama: qwen2's key biases have no gradien
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from rank_group import RankGroup
 from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
@@ -26,9 +25,7 @@ from r1_plugins.transformers import TransformersPolicy
 UPDATES = 20
 RELATIVE = 1e-5
 LLAMA = {**ARCHITECTURE, "model_type": "llama"}
-LIMIT_S = 240
 LOSSES = ["sft", "grpo"]
-PROGRAM = Path(__file__).parent / "rank_program.py"
 
 
 @pytest.fixture(scope="module")
@@ -40,30 +37,24 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+GROUPS: dict[tuple[str, int], RankGroup] = {}
+"""Those that were started, by engine and size; the plain process is one of its own."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended() -> Iterator[None]:
+    """All ranks end by themselves when there are no more jobs."""
+    yield
+    assert [code for group in GROUPS.values() if group.alive for code in group.end() if code] == []
+
+
 def trained(folder: Path, *, world: int = 1, **job: Any) -> dict[str, Any]:
     """Run a job on so many ranks; what rank 0 told."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "job.json").write_text(json.dumps({**job, "told": str(folder / "told.json")}), encoding="utf-8")
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = str(server.getsockname()[1])
-    ranks = []
-    for rank in range(world):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
-        command = [
-            sys.executable,
-            "-W",
-            "ignore",
-            str(Path(__file__).parent / "rank_program.py"),
-            str(folder / "job.json"),
-        ]
-        env = {**os.environ, **own, **shared}
-        ranks.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-    said = [rank.communicate(timeout=LIMIT_S)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * world, "\n".join(said)[-4000:]
-    told: dict[str, Any] = json.loads((folder / "told.json").read_text(encoding="utf-8"))
-    return told
+    which = (job["engine"], world)
+    if which not in GROUPS or not GROUPS[which].alive:
+        GROUPS[which] = RankGroup(world, folder)
+    return GROUPS[which].do(job, folder / "job.json")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +85,19 @@ def test_training_is_that_of_one_plain_process(
         assert abs(theirs["reports"][-1]["loss"] - theirs["reports"][0]["loss"]) > 0.01, "nothing was learned"
 
 
+@pytest.mark.parametrize(("stage", "world", "packing"), [(0, 2, False), (1, 1, True), (2, 2, False), (3, 2, True)])
+def test_a_head_that_is_read_in_tiles_and_packing_change_no_step(
+    stage: int, world: int, packing: bool, model: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    """Also where the head's weight is spread over the ranks, and where it is the embedding, too."""
+    job = {"engine": "deepspeed", "stage": stage, "model": str(model), "losses": ["grpo"], "updates": 5}
+    found = trained(tmp_path, world=world, tiles=True, packing=packing, **job)["grpo"]
+    assert found["tiles"] > 10
+    for own, other in zip(found["reports"], plain["grpo"]["reports"], strict=False):
+        assert own == pytest.approx(other, rel=RELATIVE, abs=RELATIVE)
+    assert plain["grpo"]["tiles"] == 0
+
+
 @pytest.mark.parametrize(
     ("stage", "world", "then_stage", "then_world"), [(3, 2, 1, 1), (1, 1, 3, 2), (2, 2, 0, 1), (3, 2, 2, 2)]
 )
@@ -108,9 +112,64 @@ def test_a_checkpoint_goes_on_at_another_stage_and_number_of_ranks(
         assert ours == pytest.approx(theirs, rel=RELATIVE, abs=RELATIVE)
 
 
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_adapters_are_trained_as_by_one_plain_process(stage: int, model: Path, tmp_path: Path) -> None:
+    """Two ranks; what is exported, and given to a sampler, is merged; what is saved is the adapters."""
+    same = {"model": str(model), "losses": ["grpo"], "updates": 6, "lora": {"rank": 4, "alpha": 8.0}}
+    wanted = trained(tmp_path / "plain", engine="transformers", export=str(tmp_path / "plain"), **same)["grpo"]
+    places = {name: str(tmp_path / name) for name in ("export", "save", "weights")}
+    found = trained(tmp_path / "ranks", world=2, engine="deepspeed", stage=stage, **same, **places)["grpo"]
+    for own, other in zip(found["reports"], wanted["reports"], strict=True):
+        assert own == pytest.approx(other, rel=RELATIVE, abs=RELATIVE)
+    for own, other in zip(found["logprobs"], wanted["logprobs"], strict=True):
+        np.testing.assert_allclose(own, other, rtol=RELATIVE, atol=RELATIVE)
+    ours, theirs, before = (
+        load_file(place / "model.safetensors")
+        for place in (tmp_path / "export" / "grpo", tmp_path / "plain" / "grpo", model)
+    )
+    given = load_file(tmp_path / "weights.1")
+    assert ours.keys() == theirs.keys() == given.keys() == before.keys()
+    for name, weight in ours.items():
+        np.testing.assert_allclose(weight, theirs[name], atol=10 * RELATIVE * float(theirs[name].abs().max()))
+        torch.testing.assert_close(given[name], weight, atol=1e-6, rtol=1e-6)
+    assert {name for name in ours if not torch.equal(ours[name], before[name])} == {n for n in ours if "proj" in n}
+    saved = [key for file in (tmp_path / "save").glob("*.safetensors") for key in load_file(file)]
+    assert saved
+    assert all(".lora_" in key for key in saved)
+    again = trained(tmp_path / "again", engine="deepspeed", stage=2, restore=places["save"], **same)["grpo"]
+    assert again["reports"][0]["loss"] < wanted["reports"][0]["loss"] - 1e-3, "it went on from what was saved"
+
+
 def test_a_rank_without_answers_takes_part(model: Path, tmp_path: Path) -> None:
     """At stage 3 a forward needs all ranks: one answer on two ranks must not hang, and is the step of one rank."""
     same = {"engine": "deepspeed", "stage": 3, "model": str(model), "losses": ["grpo"], "updates": 2, "rows": 1}
     two = trained(tmp_path / "two", world=2, **same)
     one = trained(tmp_path / "one", world=1, **same)
     assert two["grpo"]["reports"][-1] == pytest.approx(one["grpo"]["reports"][-1], rel=RELATIVE, abs=RELATIVE)
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_every_rank_gets_the_whole_answer_and_the_exported_weights(stage: int, model: Path, tmp_path: Path) -> None:
+    """The same reports and log-probabilities on both; weights whole, under the names of the exported folder."""
+    job = {"engine": "deepspeed", "stage": stage, "model": str(model), "losses": ["grpo"], "updates": 2}
+    found = trained(tmp_path, world=2, weights=str(tmp_path / "weights"), export=str(tmp_path / "out"), **job)
+    ranks = found["grpo"]["ranks"]
+    assert len(ranks) == 2
+    assert ranks[0] == ranks[1]
+    assert len(ranks[0]["logprobs"]) == 9
+    exported = load_file(tmp_path / "out" / "grpo" / "model.safetensors")
+    for rank in range(2):
+        given = load_file(tmp_path / f"weights.{rank}")
+        assert given.keys() == exported.keys()
+        assert all(torch.equal(given[name], weight) for name, weight in exported.items())
+
+
+@pytest.mark.parametrize(("stage", "failing"), [(3, 1), (1, 0)])
+def test_a_disk_that_fails_one_rank_fails_all(stage: int, failing: int, model: Path, tmp_path: Path) -> None:
+    """And nobody hangs: the same error everywhere, after which the ranks go on together."""
+    job = {"engine": "deepspeed", "stage": stage, "model": str(model), "losses": ["grpo"], "updates": 1}
+    found = trained(tmp_path, world=2, save=str(tmp_path / "state"), failing=failing, export=str(tmp_path), **job)
+    said = [rank["said"] for rank in found["grpo"]["ranks"]]
+    assert "File too large" in said[failing]
+    assert said[1 - failing] == f"on another rank: {said[failing]}"
+    assert (tmp_path / "grpo" / "model.safetensors").exists()

@@ -17,7 +17,17 @@ from pathlib import Path
 START_S = 300
 """Longest start: ten seconds of work on a free core."""
 OPTIONS = (
-    *("--dtype", "float32", "--enforce-eager", "--tokens-only", "--max-model-len", "512", "--max-num-seqs", "16"),
+    *(
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        "--no-enable-chunked-prefill",
+        "--tokens-only",
+        "--max-model-len",
+        "512",
+        "--max-num-seqs",
+        "16",
+    ),
     *("--distributed-executor-backend", "uni", "--logprobs-mode", "processed_logprobs"),
     *("--weight-transfer-config", '{"backend": "r1_files"}'),
     *("--worker-extension-cls", "r1_plugins.vllm_server.worker.Extension"),

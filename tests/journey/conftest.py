@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from environments import ROOT, Environment, build_wheel
+from environments import ROOT, Environment, build_wheel, required_by
 
 
 @pytest.fixture(scope="session")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with pip alone."""
-    return Environment.new(tmp_path_factory.mktemp("bare") / "env")
+    """An environment with pip, and what builds wheels."""
+    environment = Environment.new(tmp_path_factory.mktemp("bare") / "env")
+    environment.pip("install", "hatchling>=1.27")
+    return environment
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +32,8 @@ def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 @pytest.fixture(scope="session")
 def training(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """What `pip install 'r1core[train]'` gives, and pytest."""
+    """What `pip install 'r1core[train]'` gives, and pytest; torch and its like are linked, not installed again."""
     environment = Environment.new(tmp_path_factory.mktemp("training") / "env")
-    environment.pip("install", f"{wheel}[train]", "pytest>=8")
+    environment.link(*required_by(wheel, "train"), "pytest>=8")
+    environment.pip("install", "--no-deps", str(wheel))
     return environment

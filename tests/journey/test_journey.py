@@ -49,8 +49,12 @@ class Published:
         (recipe,) = (self.project / "recipes").glob("*_smoke.yaml")
         return recipe
 
-    def install(self) -> None:
-        self.environment.pip("install", "--no-deps", str(self.wheel))
+    @property
+    def is_installed(self) -> bool:
+        return any(self.environment.site.glob(f"{self.distribution.replace('-', '_')}-*.dist-info"))
+
+    def uninstall(self) -> None:
+        self.environment.pip("uninstall", "-y", self.distribution)
 
 
 def test_every_kind_makes_the_journey() -> None:
@@ -58,7 +62,9 @@ def test_every_kind_makes_the_journey() -> None:
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+def published(
+    request: pytest.FixtureRequest, bare: Environment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Published]:
     kind: str = request.param
     environment = request.getfixturevalue("training" if kind in TRAINING else "light")
     place = tmp_path_factory.mktemp(kind)
@@ -66,11 +72,12 @@ def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     (project,) = place.glob("r1core-*")
     assert said.count("wrote ") == sum(path.is_file() for path in project.rglob("*"))
     name = NAMES[kind] if "/" in NAMES[kind] else f"{NAMES[kind]}/{NAMES[kind].replace('-', '_')}"
-    wheel = build_wheel(environment, project, place / "dist")
+    wheel = build_wheel(bare, project, place / "dist", isolated=kind == "reward")  # all ask for the same backend
     plugin = Published(kind=kind, name=name, project=project, wheel=wheel, environment=environment)
-    plugin.install()
+    environment.pip("install", "--no-deps", str(wheel))
     yield plugin
-    environment.pip("uninstall", "-y", plugin.distribution)
+    if plugin.is_installed:
+        plugin.uninstall()
 
 
 def test_its_own_tests_pass_where_only_the_wheel_is(published: Published, tmp_path: Path) -> None:
@@ -117,15 +124,15 @@ def headline(stage: Path) -> float:
 
 
 def test_without_it_the_recipe_says_what_to_install(published: Published, tmp_path: Path) -> None:
+    """The end of the journey: it is gone from here on."""
     free = tmp_path / "without_requires.yaml"
     lines = published.recipe.read_text(encoding="utf-8").splitlines(keepends=True)
     free.write_text("".join(line for line in lines if not line.startswith("requires:")), encoding="utf-8")
-    published.environment.pip("uninstall", "-y", published.distribution)
-    try:
-        required = published.environment.run("r1", "recipe", str(published.recipe), at=tmp_path)
-        named = published.environment.run("r1", "recipe", str(free), at=tmp_path)
-    finally:
-        published.install()
+    assert published.is_installed
+    published.uninstall()
+    assert not published.is_installed
+    required = published.environment.run("r1", "recipe", str(published.recipe), at=tmp_path)
+    named = published.environment.run("r1", "recipe", str(free), at=tmp_path)
     assert required.returncode == 3
     assert required.stdout.splitlines()[-1] == f"  run: pip install '{published.distribution}>=0.1,<0.2'"
     assert named.returncode == 2

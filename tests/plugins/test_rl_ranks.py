@@ -24,22 +24,24 @@ from r1_plugins.transformers import TransformersPolicy
 from r1core.batching import weighted
 from r1core.types import TrainSequence
 
+HOW = ("token_mean", "sequence_mean", "constant")
 RANK = """
 import json, sys
 from pathlib import Path
 import torch
 import torch.distributed as dist
-from test_rl_ranks import learned, rows_of
+from test_rl_ranks import HOW, learned, rows_of
 
-folder, rank, world, how = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{world}-{how}", rank=rank, world_size=world)
-loss, gradients = learned(folder / "model", rows_of(how)[rank::world])
-told = torch.tensor([loss], dtype=torch.float64)
-for tensor in (told, *gradients.values()):
-    dist.all_reduce(tensor)
-if rank == 0:
-    plain = {name: tensor.flatten().tolist() for name, tensor in gradients.items()}
-    (folder / f"sum-{world}-{how}.json").write_text(json.dumps({"loss": told.item(), "gradients": plain}))
+folder, rank, world = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{world}", rank=rank, world_size=world)
+for how in HOW:
+    loss, gradients = learned(folder / "model", rows_of(how)[rank::world])
+    told = torch.tensor([loss], dtype=torch.float64)
+    for tensor in (told, *gradients.values()):
+        dist.all_reduce(tensor)
+    if rank == 0:
+        plain = {name: tensor.flatten().tolist() for name, tensor in gradients.items()}
+        (folder / f"sum-{world}-{how}.json").write_text(json.dumps({"loss": told.item(), "gradients": plain}))
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -80,22 +82,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("how", ["token_mean", "sequence_mean", "constant"])
-@pytest.mark.parametrize("world", [2, 3])
-def test_a_step_is_the_same_on_any_number_of_ranks(world: int, how: str, folder: Path) -> None:
-    loss, gradients = learned(folder / "model", rows_of(how))
+@pytest.fixture(scope="module", params=[2, 3])
+def world(request: pytest.FixtureRequest, folder: Path) -> int:
+    """How many ranks have made their sums: started once, as each imports torch."""
+    size: int = request.param
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", RANK, str(folder), str(rank), str(world), how],
+            [sys.executable, "-c", RANK, str(folder), str(rank), str(size)],
             cwd=Path(__file__).parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for rank in range(world)
+        for rank in range(size)
     ]
-    said = [rank.communicate(timeout=120)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * world, "\n".join(said)
+    said = [rank.communicate(timeout=240)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * size, "\n".join(said)
+    return size
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_step_is_the_same_on_any_number_of_ranks(world: int, how: str, folder: Path) -> None:
+    loss, gradients = learned(folder / "model", rows_of(how))
     summed = json.loads((folder / f"sum-{world}-{how}.json").read_text(encoding="utf-8"))
     assert summed["loss"] == pytest.approx(loss, abs=1e-4)
     assert summed["gradients"].keys() == gradients.keys()

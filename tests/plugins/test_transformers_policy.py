@@ -187,6 +187,17 @@ def test_an_exported_model_is_the_same_model(folder: Path, tmp_path: Path) -> No
     assert sorted(copy) == sorted(source)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_are_those_of_the_exported_folder(folder: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    """Under their names there, the tied head once, in the format that the policy computes in."""
+    opened = policy(dtype=str(dtype).removeprefix("torch.")).open(folder, trainable=True)
+    opened.update(sequences(), Reinforce(), lr=1e-2)
+    opened.export(tmp_path / "out")
+    exported, given = load_file(tmp_path / "out" / "model.safetensors"), dict(opened.weights())
+    assert given.keys() == exported.keys()
+    assert all(torch.equal(given[name], weight.to(dtype)) for name, weight in exported.items())
+
+
 def test_all_end_tokens_are_kept_and_exported(folder: Path, tmp_path: Path) -> None:
     policy().open(folder, trainable=False).export(tmp_path)
     config = json.loads((tmp_path / "generation_config.json").read_text())

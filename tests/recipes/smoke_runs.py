@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 R1 = "from r1core.cli import main; main()"
@@ -24,5 +25,47 @@ def recipe(
         cwd=folder,
         env={**os.environ, **own, **environment},
         umask=umask,
-        timeout=300,
+        timeout=600,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Where a run may find itself; each differs from the test's own in all of these."""
+
+    umask: int
+    workers: int
+    jobs: int
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+SURROUNDINGS = {
+    "posix": Surroundings(
+        umask=0o077,
+        workers=2,
+        jobs=1,
+        environment={"LC_ALL": "POSIX", "LANG": "POSIX", "TZ": "America/St_Johns", "PYTHONHASHSEED": "1"},
+    ),
+    "c": Surroundings(
+        umask=0o002,
+        workers=4,
+        jobs=2,
+        environment={"LC_ALL": "C", "LANG": "C", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "4242"},
+    ),
+}
+
+
+def place_of(folder: Path) -> Path:
+    """The run of `recipe_elsewhere`."""
+    return folder / "an other" / "place"
+
+
+def recipe_elsewhere(
+    folder: Path, around: Surroundings, *, path: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run it from the root, with a home of its own, in these surroundings."""
+    (folder / "home").mkdir()
+    where = ("--run-dir", str(place_of(folder)))
+    how = ("--set", f"scoring.workers={around.workers}", "--jobs", str(around.jobs))
+    own = {**around.environment, "HOME": str(folder / "home")}
+    return recipe(Path("/"), *where, *how, umask=around.umask, path=path, **own)

@@ -1,44 +1,36 @@
 """The same recipe gives the same bytes wherever it runs.
 
 Folder, locale, time zone, home, hash seed, umask, scoring workers, jobs: each run differs from the
-reference in all of these at once, so that whatever one of them changed would be seen.
+reference in all of these at once, so that whatever one of them changed would be seen. One of the two
+is watched by an audit hook as well (test_no_pickles.py looks at what that saw).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from pickle_watch import Watched
-from smoke_runs import recipe
+from smoke_runs import SURROUNDINGS, place_of, recipe, recipe_elsewhere
 
 from r1core.store.promised import differing, promised_of_run
 
-SURROUNDINGS = {
-    "posix": (0o077, 2, 1, {"LC_ALL": "POSIX", "LANG": "POSIX", "TZ": "America/St_Johns", "PYTHONHASHSEED": "1"}),
-    "c": (0o002, 4, 2, {"LC_ALL": "C", "LANG": "C", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "4242"}),
-}
-"""umask, scoring workers, stages side by side, environment."""
 
-
-@pytest.mark.parametrize("name", SURROUNDINGS)
-def test_a_run_in_other_surroundings_gives_the_same_bytes(
-    smoke: tuple[Path, list[str]], name: str, tmp_path: Path
-) -> None:
-    umask, workers, jobs, environment = SURROUNDINGS[name]
-    home, run = tmp_path / "home", tmp_path / "an other" / "place"
-    home.mkdir()
-    arguments = ("--run-dir", str(run), "--set", f"scoring.workers={workers}", "--jobs", str(jobs))
-    done = recipe(Path("/"), *arguments, umask=umask, HOME=str(home), **environment)
+def test_a_run_in_other_surroundings_gives_the_same_bytes(smoke: tuple[Path, list[str]], tmp_path: Path) -> None:
+    done = recipe_elsewhere(tmp_path, SURROUNDINGS["posix"])
     assert done.returncode == 0, done.stderr
-    assert differing(run, smoke[0]) == []
-    assert (run / "results.json").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert differing(place_of(tmp_path), smoke[0]) == []
+    assert mode_of_results(place_of(tmp_path)) == 0o666 & ~SURROUNDINGS["posix"].umask
 
 
-def test_a_run_that_is_watched_by_an_audit_hook_gives_the_same_bytes(
+def test_a_run_in_yet_others_that_is_watched_by_an_audit_hook_gives_the_same_bytes(
     smoke: tuple[Path, list[str]], watched_smoke: Watched
 ) -> None:
     assert differing(watched_smoke.run, smoke[0]) == []
+    assert mode_of_results(watched_smoke.run) == 0o666 & ~SURROUNDINGS["c"].umask
+
+
+def mode_of_results(run: Path) -> int:
+    return (run / "results.json").stat().st_mode & 0o777
 
 
 def test_another_seed_gives_other_bytes_so_that_the_comparison_can_fail(

@@ -44,6 +44,7 @@ class RemoteCode(ByTests):
     sees: ClassVar[Literal["response", "answer"]] = "answer"
     runs: ClassVar[Literal["worker", "stage"]] = "stage"
     remote: ClassVar[bool] = True
+    totals: ClassVar[frozenset[str]] = frozenset({"calls"})
 
     class Config(Reward.Config):
         endpoint: Endpoint = Field(description="the sandbox server; a test is a POST to /run_code below its url")

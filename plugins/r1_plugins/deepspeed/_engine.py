@@ -1,13 +1,15 @@
 """The torch side: the model inside a DeepSpeed engine, log-probabilities, and one optimizer step over all ranks.
 
-Every rank calls the wrapped forward equally often, since at stage 3 a forward gathers weights from all: a rank with
-fewer micro-batches adds empty ones (one token, weight 0).
+Every rank is given the whole batch, computes its share (`shares`: the same on all) and gets the whole answer. All call
+the wrapped forward equally often, since at stage 3 a forward gathers weights from all: a rank with fewer micro-batches
+adds empty ones (one token, weight 0).
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -21,13 +23,19 @@ from r1core.errors import SetupError
 from r1core.nn import (
     Batch,
     ChatText,
+    Proof,
     TokenReader,
+    add_adapters,
     checkpoint_gradients,
     collate,
     first_counted,
     micro_batches,
     open_model,
+    pack,
     recomputing,
+    refuse_frozen,
+    shares,
+    trained,
 )
 from r1core.types import Floats, Head, TrainSequence
 
@@ -61,30 +69,40 @@ class Engine:
 
     def __init__(self, module: Any, config: DeepSpeedPolicy.Config, *, device: str, trainable: bool) -> None:
         library = _ranks.join(device)
+        self.world = _ranks.Ranks(device)
         self.module = module
         self.config = config
         self.trainable = trainable
         self.device = torch.device(device, _ranks.local_rank()) if device == "cuda" else torch.device(device)
         module.to(self.device)
+        if config.packing:
+            pack(module, dtype=module.dtype, where=WHERE)
         self.wrapped = Wrapped(module)
         self.engine: Any = self._initialized(library) if trainable else None
         self.norm = math.nan
+        self.proven = False
+        """Whether a step of this process was seen to move all that is trained."""
 
     @classmethod
     def opened(
         cls, folder: Path, config: DeepSpeedPolicy.Config, *, trainable: bool, head: Head, text: ChatText
     ) -> Self:
         """The folder's model. Each rank reads it whole, in the format that it computes in, before it is spread."""
-        device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        device = _ranks.device_of(config.device)
         dtype = torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
         module = open_model(folder, dtype=dtype, head=head, text=text)
         module.requires_grad_(trainable)
+        if trainable and config.lora is not None:
+            lora = config.lora
+            add_adapters(module, rank=lora.rank, alpha=lora.alpha, targets=lora.targets)
+            for parameter in trained(module).values():
+                parameter.data = parameter.data.to(dtype)  # the engine keeps float32 masters of what it trains
         if trainable and config.gradient_checkpointing:
             checkpoint_gradients(module)
         return cls(module, config, device=device, trainable=trainable)
 
     def _initialized(self, library: Any) -> Any:
-        parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        parameters = list(trained(self.module).values())
         optimizer = torch.optim.AdamW(
             parameters,
             betas=self.config.betas,
@@ -94,13 +112,13 @@ class Engine:
         )
         with _ranks.quiet():
             engine, *_ = library.initialize(
-                model=self.wrapped, optimizer=optimizer, config=settings(self.config, ranks=_ranks.ranks())
+                model=self.wrapped, optimizer=optimizer, config=settings(self.config, ranks=self.world.size)
             )
         engine.clip_fp32_gradients = self._clipped  # stage 0 in float32: DeepSpeed keeps no norm of its own
         return engine
 
     def _clipped(self) -> None:
-        self.norm = float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.max_grad_norm))
+        self.norm = float(torch.nn.utils.clip_grad_norm_(trained(self.module).values(), self.config.max_grad_norm))
 
     # --- reading -------------------------------------------------------------------------------------
 
@@ -110,42 +128,47 @@ class Engine:
         if (what == "score") != (self.wrapped.reader.head is not None):
             lacks = "score head" if what == "score" else "next-token logits"
             raise SetupError(f"this model has no {lacks}", where=WHERE, fix="open it with another head")
-        results = [np.zeros(len(sequence.ids) - sequence.start) for sequence in sequences]
+        results: dict[int, Floats] = {}
         for batch in self._batches(sequences, ()):
             values = self._forward(batch, {what}, None)[what].double().cpu().numpy()
             owners = batch.sequence.cpu().numpy()
             for row, place in enumerate(batch.places):
                 skipped = first_counted(sequences[place]) - sequences[place].start
-                results[place][skipped:] = values[owners == row]
-        return results
+                results[place] = np.concatenate([np.zeros(skipped), values[owners == row]])
+        everywhere = {place: found for own in self.world.gather(results) for place, found in own.items()}
+        return [everywhere[place] for place in range(len(sequences))]
 
     def _forward(self, batch: Batch, reads: Collection[str], loss: Loss | None) -> Any:
         return (self.engine or self.wrapped)(batch, reads, loss)
 
     def _batches(self, sequences: Sequence[TrainSequence], columns: Collection[str]) -> list[Batch]:
         """This rank's micro-batches, as many as the rank with the most has: the rest are empty."""
-        own = micro_batches(sequences, padded_tokens=self.config.micro_batch_tokens)
-        batches = [collate(sequences, places, device=self.device) for places in own]
-        rounds = int(_ranks.largest(len(own), self.device)) if self.engine is not None else len(own)
+        places = shares([len(sequence.ids) for sequence in sequences], self.world.size)
+        tokens, packed = self.config.micro_batch_tokens, self.config.packing
+        split = [micro_batches(sequences, own, padded_tokens=tokens, packed=packed) for own in places]
+        own, rounds = split[self.world.rank], max(map(len, split))
+        batches = [collate(sequences, places, device=self.device, packed=packed) for places in own]
         return [*batches, *(self._empty(columns) for _ in range(rounds - len(own)))]
 
     def _empty(self, columns: Collection[str]) -> Batch:
         """One token of nobody's, with weight 0."""
         nobody = TrainSequence(ids=np.zeros(2, dtype=np.int64), start=1, columns=dict.fromkeys(columns, np.zeros(1)))
-        return Batch(**{**vars(collate([nobody], [0], device=self.device)), "places": ()})
+        batch = collate([nobody], [0], device=self.device, packed=self.config.packing)
+        return Batch(**{**vars(batch), "places": ()})
 
     # --- learning ------------------------------------------------------------------------------------
 
     def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
-        """One step of AdamW over the sequences of all ranks."""
+        """One step of AdamW over the sequences, shared out among the ranks."""
         if not self.trainable:
             raise SetupError("this model is frozen", where=WHERE, fix="open it with trainable=True")
-        columns = _ranks.told(sorted(sequences[0].columns) if sequences else (), self.device)
+        columns = sorted(sequences[0].columns) if sequences else ()
         total, tokens, recorded = 0.0, 0, dict[str, float]()
+        proof = None if self.proven or lr == 0 else Proof(trained(self.module), functools.partial(_state.own, self))
         for batch in self._batches(sequences, columns):
             with recomputing(self.module):
                 value = self._forward(batch, loss.reads, loss)
-                self.engine.backward(value * _ranks.ranks())  # DeepSpeed takes the ranks' mean: the weights are shares
+                self.engine.backward(value * self.world.size)  # DeepSpeed takes the ranks' mean: the weights are shares
             total += value.item()
             tokens += len(batch.targets) * bool(batch.places)
             for name, summed in self.wrapped.recorded.items():
@@ -154,11 +177,26 @@ class Engine:
         total, count, *sums = _ranks.summed([total, tokens, *(recorded[name] for name in names)], self.device)
         report = {"loss": total, **{name: value / max(count, 1) for name, value in zip(names, sums, strict=True)}}
         norm = self._step(lr) if math.isfinite(total) and self._finite_gradients() else self._drop(loss, columns)
+        if proof is not None:
+            self._prove(proof, lr, applied=math.isfinite(norm))
         return {**report, "grad_norm": norm, **({} if math.isfinite(norm) else {"skipped": 1.0})}
+
+    def _prove(self, proof: Proof, lr: float, *, applied: bool) -> None:
+        """Raise RefusedError, on every rank, when the step left out something that is trained."""
+        proof.end()
+        if applied:
+            step = _state.steps(self)
+            found = proof.found(step=step, lr=lr, betas=self.config.betas, eps=self.config.eps)
+            refuse_frozen(self.world.gather(found), WHERE)
+            self.proven = True
 
     def export(self, folder: Path) -> bool:
         """Rank 0 writes the model; whether this is the one."""
         return _state.export(self, folder)
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Each weight whole, on this rank's device."""
+        return _state.weights(self)
 
     def save(self, folder: Path) -> None:
         """Every rank writes its share of the parameters."""

@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
+from torch import distributed
 
+T = TypeVar("T")
 OUTDATED = ("all_gather_into_tensor", "reduce_scatter_tensor")
 """Functions of torch.distributed that DeepSpeed calls by their older names, at each step."""
-MOST_BYTES = 4096
-"""Of words that ranks tell each other."""
+PATIENCE = timedelta(hours=2)
+"""How long a rank waits for another: one may have the long answers of a batch to sample. The watchdog of a stage is
+the one who tells a stall earlier."""
+
+
+class Ranks:
+    """A policy's world over torch.distributed."""
+
+    def __init__(self, device: str) -> None:
+        join(device)
+        self.rank = rank()
+        self.size = ranks()
+
+    def gather(self, mine: T) -> list[T]:
+        """What every rank has, in order of rank. It is pickled: ranks are processes of one program and one user."""
+        found: list[Any] = [None] * self.size
+        distributed.all_gather_object(found, mine, group=_talk())
+        return found
+
+    def first(self, mine: T) -> T:
+        """What rank 0 has."""
+        told: list[Any] = [mine if self.rank == 0 else None]
+        distributed.broadcast_object_list(told, src=0, group=_talk(), device=torch.device("cpu"))
+        found: T = told[0]
+        return found
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so on some rank."""
+        return any(self.gather(mine))
+
+
+def started() -> bool:
+    """Whether a launcher started this process as one of several ranks, or as the only one."""
+    return "RANK" in os.environ
 
 
 def join(device: str) -> Any:
-    """Import DeepSpeed for this device and meet the other ranks; returns the library.
+    """Import DeepSpeed for this device ("cpu" or "cuda") and meet the other ranks; returns the library.
 
     Without a launcher's variables this process is the only rank. DeepSpeed takes its device from the environment and
     reads it once, at import.
@@ -32,14 +67,21 @@ def join(device: str) -> Any:
     for name in OUTDATED:
         warnings.filterwarnings("ignore", message=f".*{name}", category=FutureWarning)
 
-    if not torch.distributed.is_initialized():
+    if not distributed.is_initialized():
         backend = "nccl" if device == "cuda" else "gloo"
-        if "RANK" not in os.environ:  # no network, and nothing in the environment that a child could take for its own
+        if not started():  # no network, and nothing in the environment that a child could take for its own
             os.environ.setdefault("LOCAL_RANK", "0")  # which DeepSpeed insists on, and which alone means nothing
-            alone = torch.distributed.HashStore()
-            torch.distributed.init_process_group(backend, store=alone, rank=0, world_size=1)
-        deepspeed.init_distributed(dist_backend=backend, verbose=False, auto_mpi_discovery=False)
+            distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
+        elif device == "cuda":
+            torch.cuda.set_device(local_rank())
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of what it has compiled
+            deepspeed.init_distributed(dist_backend=backend, timeout=PATIENCE, verbose=False, auto_mpi_discovery=False)
     return deepspeed
+
+
+def device_of(wanted: str) -> str:
+    """The device that `auto` stands for."""
+    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextlib.contextmanager
@@ -52,7 +94,7 @@ def quiet() -> Iterator[None]:
 
 def rank() -> int:
     """This process's number among the ranks."""
-    return torch.distributed.get_rank()
+    return distributed.get_rank()
 
 
 def local_rank() -> int:
@@ -62,35 +104,34 @@ def local_rank() -> int:
 
 def ranks() -> int:
     """How many there are."""
-    return torch.distributed.get_world_size()
+    return distributed.get_world_size()
 
 
 def summed(values: list[float], device: torch.device) -> list[float]:
     """Each value summed over the ranks."""
-    return _reduced(values, device, torch.distributed.ReduceOp.SUM)
+    return _reduced(values, device, distributed.ReduceOp.SUM)
 
 
 def largest(value: float, device: torch.device) -> float:
     """The largest of the ranks' values."""
-    return _reduced([value], device, torch.distributed.ReduceOp.MAX)[0]
-
-
-def told(words: Sequence[str], device: torch.device) -> list[str]:
-    """The words of those ranks that have any; they all have the same."""
-    if ranks() == 1:
-        return list(words)
-    text = json.dumps(list(words)).encode() if words else b""
-    tensor = torch.zeros(MOST_BYTES, dtype=torch.uint8, device=device)
-    tensor[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8) if text else 0
-    torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
-    found: list[str] = json.loads(bytes(tensor.tolist()).rstrip(b"\0") or b"[]")
-    return found
+    return _reduced([value], device, distributed.ReduceOp.MAX)[0]
 
 
 def _reduced(values: list[float], device: torch.device, how: Any) -> list[float]:
     if ranks() == 1:
         return values
     tensor = torch.tensor(values, dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(tensor, op=how)
+    distributed.all_reduce(tensor, op=how)
     found: list[float] = tensor.tolist()
     return found
+
+
+_group: list[Any] = []
+
+
+def _talk() -> Any:
+    """The group in which ranks tell each other objects: through the CPU's memory, whatever trains beside it."""
+    if not _group:
+        gloo = distributed.get_backend() == "gloo"
+        _group.append(distributed.group.WORLD if gloo else distributed.new_group(backend="gloo", timeout=PATIENCE))
+    return _group[0]

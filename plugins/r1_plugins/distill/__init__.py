@@ -21,6 +21,7 @@ from r1core.choices import ModelRef, Options
 from r1core.components import Trainer
 from r1core.contexts import TrainContext
 from r1core.errors import RecipeError
+from r1core.estimates import Role
 from r1core.hookspecs import hookimpl
 from r1core.losses import CrossEntropy, PolicyGradient
 from r1core.schedules import LearningRate
@@ -58,6 +59,15 @@ class Distill(Trainer):
     def reads(self) -> frozenset[str]:
         data = {"data"} if self.config.traces else set()
         return frozenset(data | ({"problems"} if self.config.on_policy else set()))
+
+    @property
+    def models_beside(self) -> dict[Role, str | None]:
+        return {"teacher": self.config.on_policy.teacher} if self.config.on_policy else {}
+
+    def update_tokens(self, length: int) -> int:
+        traces, answers = self.config.traces, self.config.on_policy
+        of_traces = max(traces.batch_tokens, length) if traces else 0
+        return max(of_traces, answers.prompts * answers.samples * length if answers else 0)
 
     def run(self, context: TrainContext) -> Iterator[Step]:
         traces = self.config.traces

@@ -72,14 +72,14 @@ class JudgeConfig(Reward.Config):
     max_calls: Annotated[int | None, Uncounted()] = Field(
         None,
         ge=1,
-        description="most calls of the stage, preflight included; then the run stops (exit 4). One that was sent and "
-        "brought no reply counts; one that the server refused (429, 503) does not",
+        description="most calls of the stage (of each of its ranks), preflight included; then the run stops (exit 4). "
+        "One that was sent and brought no reply counts; one that the server refused (429, 503) does not",
     )
     max_usd: Annotated[float | None, Uncounted()] = Field(
         None,
         gt=0,
-        description="most that the stage may cost, USD; then the run stops (exit 4). A call without a bill, and one "
-        "that was sent and brought no reply, count with the most that they can have cost",
+        description="most that the stage (each of its ranks) may cost, USD; then the run stops (exit 4). A call with "
+        "no bill, and one that was sent and brought no reply, count with the most that they can have cost",
     )
     prices: Annotated[Prices | None, Uncounted()] = Field(None, description="what the endpoint takes, {input, output}")
     outage: Annotated[Outage, Uncounted()] = Field(Outage(), description="when it is not waited for any more")

@@ -36,6 +36,7 @@ class Judge(Reward):
     extra = "judge"
     runs: ClassVar[Literal["worker", "stage"]] = "stage"
     remote = True
+    totals = frozenset({"calls", "usd", "canaries", "canaries_passed", "time/calls_so_far", "time/usd_so_far"})
 
     class Config(JudgeConfig):
         """Which model, what it is asked, how it is paid for."""

@@ -13,8 +13,14 @@ from pydantic import Field
 
 from r1core.components import Policy, Sampler
 from r1core.errors import SetupError
+from r1core.estimates import Load, Memory, ModelShape, Range
+from r1core.estimates.arithmetic import cache_bytes
 from r1core.hookspecs import hookimpl
+from r1core.policies import HuggingFacePolicy
 from r1core.types import Response, Rollout, SampleRequest
+
+DISTRIBUTIONS = 3
+"""Arrays of a number for each row and token of the vocabulary that a draw needs: logits, chances, their sums."""
 
 
 class NativeSampler(Sampler):
@@ -41,6 +47,17 @@ class NativeSampler(Sampler):
         """Whether torch is installed."""
         absent = importlib.util.find_spec("torch") is None
         return ["torch not installed: pip install 'r1core[train]'"] if absent else []
+
+    def memory(self, shape: ModelShape, load: Load, *, policy: Policy) -> Memory:
+        """Keys and values of all rows, and their next-token distributions; the weights are the policy's own."""
+        half = isinstance(policy, HuggingFacePolicy) and policy.config.dtype == "bfloat16"
+        rows = min(self.config.max_rows, load.samples)
+        a_token = cache_bytes(shape, number_bytes=2 if half else 4)
+        # A buffer that is full is copied into a larger one, a layer at a time.
+        return Memory(
+            cache=load.length * (rows * a_token * (1 + 1 / shape.layers)),
+            logits=Range.exactly(DISTRIBUTIONS * 4 * rows * shape.vocabulary),
+        )
 
     def sync(self, policy: Policy) -> None:
         """Share the policy's module. Its weights change in place, so this only counts."""

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from r1_plugins.playground.corpus import CLEAN, NOISY, make_document, worked_reply, worked_solution
 from r1_plugins.playground.questions import draw_question
 from r1_plugins.playground.tasks import draw_task
-from r1_plugins.playground.tokenizer import save_tokenizer
+from r1_plugins.playground.tokenizer import save_tokenizer, vocabulary_size
 from r1_plugins.playground.words import LETTERS, Language, only, write
 from r1_plugins.playground.world import GENERAL, TaskName, choose, domain_of
 from r1core.components import ProblemSource
@@ -197,6 +197,11 @@ class PlaygroundCorpus(ProblemSource):
                 meta={"task": document.task, "operands": document.operands},
                 completion=document.text,
             )
+
+    @property
+    def vocabulary(self) -> int:
+        """The bytes, the words, and the tokens of the chat template."""
+        return vocabulary_size()
 
     def write_tokenizer(self, folder: Path) -> None:
         """The tokenizer of the tiny world; the same for every config, so a teacher and its student share it."""

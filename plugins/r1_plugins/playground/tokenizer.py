@@ -35,6 +35,11 @@ def lexicon() -> list[str]:
     return list(dict.fromkeys([*SYMBOLS, *DIGITS, *LETTERS, *words]))
 
 
+def vocabulary_size() -> int:
+    """How many tokens the tokenizer has."""
+    return 256 + len(lexicon()) + len((USER, ASSISTANT, END, PAD)) + len(TAGS)
+
+
 def save_tokenizer(folder: Path) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json` (with the chat template) into `folder`."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers

@@ -73,6 +73,10 @@ class RewardModelTrainer(Trainer):
         names = {"pairwise": ("pair_accuracy", "pairs"), "pointwise": ("auc", "answers")}[self.config.objective]
         return frozenset(f"eval/{name}" for name in names) if self.config.held_out else frozenset()
 
+    def update_tokens(self, length: int) -> int:
+        """A pair is two sequences."""
+        return self.config.batch * (2 if self.config.objective == "pairwise" else 1) * length
+
     def run(self, context: TrainContext) -> Iterator[Step]:
         """One step for each batch; the counts of the data come with the first."""
         data = dataset(context, self.config)

@@ -53,7 +53,8 @@ class Rl(Trainer):
 
     @property
     def off_policy(self) -> bool:
-        return self.config.old_logprobs == "sampler" or self.config.importance.mode != "none"
+        corrects = self.config.old_logprobs == "sampler" or self.config.importance.mode != "none"
+        return corrects and not self.config.refill.times
 
     @property
     def planned_steps(self) -> int:

@@ -33,6 +33,9 @@ class Sft(Trainer):
     def reads(self) -> frozenset[str]:
         return frozenset({"data"})
 
+    def update_tokens(self, length: int) -> int:
+        return max(self.config.batch_tokens, length)
+
     def run(self, context: TrainContext) -> Iterator[Step]:
         batches = self.config.batches(context)
         # An extension goes through the data's order once more in miniature: `position` of `length` picks the batch.

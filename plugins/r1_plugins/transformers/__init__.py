@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1core.components import Policy
+from r1core.estimates import Load, Memory, ModelShape
 from r1core.hookspecs import hookimpl
 from r1core.policies import HuggingFacePolicy
 from r1core.types import Head
@@ -30,6 +31,12 @@ class TransformersPolicy(HuggingFacePolicy):
         from r1_plugins.transformers._engine import Engine
 
         return Engine.opened(folder, self.config, trainable=trainable, head=head, text=text)
+
+    def memory(self, shape: ModelShape, load: Load) -> Memory:
+        """Float32 weights, gradients and moments; activations of the fullest micro-batch."""
+        from r1_plugins.transformers._memory import memory
+
+        return memory(self.config, shape, load)
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from r1core.errors import SetupError
+from r1core.nn import trained
 
 if TYPE_CHECKING:
     from r1_plugins.transformers._engine import Engine
@@ -30,7 +31,7 @@ def save(engine: Engine, folder: Path) -> None:
         state = engine.optimizer.state
         moments = {
             f"{name}/{key}": value
-            for name, parameter in engine.module.named_parameters()
+            for name, parameter in trained(engine.module).items()
             for key, value in state.get(parameter, {}).items()
         }
         _write(moments, folder / OPTIMIZER)
@@ -49,17 +50,17 @@ def restore(engine: Engine, folder: Path) -> None:
 
 
 def _weights(engine: Engine) -> dict[str, torch.Tensor]:
-    """Every parameter once (tied ones share a tensor), and the buffers that a model folder holds."""
+    """Every trained parameter once (tied ones share a tensor), and the buffers that a model folder holds."""
     kept = engine.module.state_dict().keys()
     buffers = {name: buffer for name, buffer in engine.module.named_buffers() if name in kept}
-    return {**dict(engine.module.named_parameters()), **buffers}
+    return {**trained(engine.module), **buffers}
 
 
 def _optimizer(engine: Engine, file: Path) -> torch.optim.Optimizer | None:
     if not file.exists():
         return None
     optimizer = engine.new_optimizer()
-    parameters = dict(engine.module.named_parameters())
+    parameters = trained(engine.module)
     for name, value in load_file(file, device=str(engine.module.device)).items():
         owner, _, key = name.rpartition("/")
         optimizer.state[parameters[owner]][key] = value.clone()  # memory of its own, aligned as torch aligns it

@@ -43,6 +43,7 @@ class VllmServerSampler(Sampler):
         --weight-transfer-config '{"backend": "r1_files"}'
         --worker-extension-cls r1_plugins.vllm_server.worker.Extension
 
+    On a CPU add --no-enable-chunked-prefill: that build cannot cut a prompt whose answer has a seed.
     Whoever reaches a server's port can change its weights: let it listen on a network of your own.
     """
 

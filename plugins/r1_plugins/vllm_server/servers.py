@@ -24,6 +24,8 @@ WHERE = "sampler vllm_server"
 FRESH = "default"
 """The weights that a server says it has before it was given any."""
 HELD_FIRST_S, HELD_MOST_S = 0.5, 15.0
+LONG_S = 5.0
+"""A call that has lasted so long is being answered; a "later" comes at once."""
 GRACE_S = 1.0
 """What a server's death leaves for the calls under way there to end by themselves."""
 TICK_S = 0.2
@@ -75,7 +77,7 @@ class Line:
         longer = {"timeout_s": config.answer_s, "max_reply_kib": reply_kib}
         self.answers = Client(server.endpoint.model_copy(update=longer))
         self.load = 0
-        self.calls: set[asyncio.Task[Any]] = set()
+        self.calls: dict[asyncio.Task[Any], float] = {}
         self.told_later = 0
         """In a row."""
         self.held_until_s = 0.0
@@ -88,12 +90,15 @@ class Line:
     @property
     def works(self) -> bool:
         """Whether answers may be expected of it."""
-        return not self.server.out and (self.told_later == 0 or self.load > 0)
+        long_s = time.monotonic() - LONG_S
+        return not self.server.out and (
+            self.told_later == 0 or any(begun_s < long_s for begun_s in self.calls.values())
+        )
 
     async def ask(self, body: Any) -> Any:
         """The reply to a request for an answer. Raises EndpointError, Lost."""
         call = asyncio.create_task(self.answers.post(PATH, body, once=True))
-        self.calls.add(call)
+        self.calls[call] = time.monotonic()
         try:
             reply = await call
         except asyncio.CancelledError:
@@ -103,7 +108,7 @@ class Line:
                 raise
             raise Lost(self.server.out) from None
         finally:
-            self.calls.discard(call)
+            self.calls.pop(call, None)
         self.told_later = 0
         return reply
 
@@ -121,7 +126,9 @@ class Line:
 
     def hold(self) -> None:
         """Leave it alone for as long as it said, or longer each time."""
-        backoff_s = min(HELD_MOST_S, HELD_FIRST_S * 2**self.told_later) * random.uniform(0.5, 1.0)
+        if self.held:
+            return  # of all that it was asked at once, it says so to each
+        backoff_s = min(HELD_MOST_S, HELD_FIRST_S * 2 ** min(self.told_later, 16)) * random.uniform(0.5, 1.0)
         self.told_later += 1
         self.held_until_s = time.monotonic() + max(backoff_s, self.answers.held_s)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import weakref
 from collections.abc import Iterable, Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -64,7 +64,7 @@ class Files:
         """The present weights, for servers that come back."""
         self._written: dict[Path, int] = {}
         """The files, and when each was written: another may have taken its place."""
-        weakref.finalize(self, _remove, self._written, os.getpid())
+        Finalize(self, _remove, args=(self._written, os.getpid()), exitpriority=0)  # also where a stage's process ends
 
     def begin(self) -> None:
         """New weights are to come, in the place of the old ones."""
@@ -89,6 +89,7 @@ class Files:
             self._written[path] = beside.stat().st_mtime_ns
             beside.replace(path)
         except (OSError, SafetensorError) as error:
+            beside.unlink(missing_ok=True)
             raise self._refused(error) from error
         self.sent.append({"path": str(path), VERSION: version})
         return self.sent[-1]

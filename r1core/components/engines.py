@@ -1,0 +1,174 @@
+"""What trains a model, and what samples from it: policy and sampler, and the loss that the first is given."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from r1core.choices import Options
+from r1core.components.base import Component
+from r1core.estimates import Load, Memory, Misfit, ModelShape
+from r1core.types import Floats, Head, Message, Rollout, SampleRequest, Tokens, TrainSequence
+from r1core.world import Alone, World
+
+if TYPE_CHECKING:
+    import torch
+
+    from r1core.nn import TokenView
+
+
+class Loss(Protocol):
+    """A per-token loss, called by the policy inside the wrapped module's forward."""
+
+    reads: frozenset[str]
+    """What it needs beside the columns: of "logprob", "entropy", "logits", "score"."""
+
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        """The loss of each counted token, (N,); the policy multiplies by `weight` and sums."""
+        ...
+
+
+class Policy(Component):
+    """Weights, optimizer and tokenizer. Built by the core, then `open`ed on one model folder.
+
+    Where several processes train together (`world`), each has one, and each calls the same methods with the same
+    arguments, the whole batch: the policies share out the work between them, and every rank gets the whole answer.
+    """
+
+    kind = "policy"
+
+    @property
+    def world(self) -> World:
+        """The processes that train together, met at the first call; this one alone, unless a launcher started it."""
+        return Alone()
+
+    @property
+    def ranks(self) -> int:
+        """How many processes its options ask for; a train stage with more than one is started by `launch`."""
+        return 1
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The machines that they run on, all of which see the run's folder; none: this one alone."""
+        return ()
+
+    def launch(self, program: Sequence[str], *, folder: Path) -> list[str]:
+        """The command that runs `program` (a command, too) once for each rank, its number in RANK, on this machine or
+        its `hosts`, and ends when one of them fails. What it needs to write goes into `folder`."""
+        raise NotImplementedError(f"policy {self.name!r} runs in one process")
+
+    @classmethod
+    def architecture_options(cls, model_type: str) -> type[Options] | None:
+        """What an architecture of this type is made of, so that the plan finds slips in it; None where that cannot be
+        told. Raises RecipeError for a type that must be a slip. May import nothing heavy."""
+        return None
+
+    def memory(self, shape: ModelShape, load: Load) -> Memory | None:
+        """What one rank takes for a model of this shape under this load, for `--dry-run`; None where it cannot tell.
+        May import nothing heavy."""
+        return None
+
+    def misfits(self, shape: ModelShape) -> Sequence[Misfit]:
+        """Why it cannot train or run a model of this shape; the plan refuses these. May import nothing heavy."""
+        return ()
+
+    @abc.abstractmethod
+    def create(self, folder: Path, architecture: Mapping[str, Any], *, seed: int) -> None:
+        """Write a randomly initialised model of this `architecture` (keys of its Hugging Face config) into
+        `folder`, which already holds the tokenizer."""
+
+    @abc.abstractmethod
+    def open(self, folder: Path, *, trainable: bool, head: Head = "lm") -> Self:
+        """Load the model folder; returns itself. With `head` "score" a language model gets a new head of one number."""
+
+    @abc.abstractmethod
+    def frozen(self, folder: Path) -> Policy:
+        """Another policy of the same kind without optimizer: a reference or a teacher."""
+
+    @abc.abstractmethod
+    def prompt_ids(self, messages: Sequence[Message]) -> Tokens:
+        """The prompt's tokens up to where the answer begins. A last message of the assistant is gone on from."""
+
+    @abc.abstractmethod
+    def prefilled(self, messages: Sequence[Message]) -> str:
+        """What the prompt has already opened of the answer: the template's "<think>", or the assistant's start."""
+
+    @abc.abstractmethod
+    def completion_ids(self, text: str) -> Tokens:
+        """The tokens of a finished answer, with the end token."""
+
+    @abc.abstractmethod
+    def document_ids(self, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of plain documents, as they stand: special tokens written in the text are read as such."""
+
+    @abc.abstractmethod
+    def decode(self, ids: Tokens) -> str:
+        """The text of completion tokens, without the end token, think and answer tags kept."""
+
+    @abc.abstractmethod
+    def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """The log-probability of each counted token at temperature 1: one (T,) array for each sequence."""
+
+    def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
+        """What a score head says where each counted token is predicted: one (T,) array for each sequence.
+
+        A policy that does not override this has none: the plan refuses it to a trainer whose `head` is "score".
+        """
+        raise NotImplementedError(f"policy {self.name!r} has no score head")
+
+    @abc.abstractmethod
+    def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
+        """One optimizer step over all sequences, whatever the micro-batches. Returns `loss`, `grad_norm` and the
+        weighted means of what the loss recorded."""
+
+    @abc.abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write one plain Hugging Face folder: config, safetensors, tokenizer, chat template."""
+
+    @abc.abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write all that the next `update` depends on into `folder`: weights in full precision, the optimizer. No
+        pickles. Raises OSError when the disk does not take it, then on every rank."""
+
+    @abc.abstractmethod
+    def restore(self, folder: Path) -> None:
+        """Take back what `save` wrote, after `open` on the same model: the next updates give the same bytes."""
+
+    @abc.abstractmethod
+    def module(self) -> Any:
+        """The model itself, for a sampler that shares it (`native`)."""
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Each present weight whole, under its name in an exported folder, one after the other and never many at once,
+        on the device and in the format that it computes in: for a sampler with a copy of its own. Tied weights come
+        once. Ranks go through them together, each to the end. What comes next may overwrite what came before."""
+        raise NotImplementedError(f"policy {self.name!r} gives its weights to no other engine")
+
+
+class Sampler(Component):
+    """Samples completions. `sync` after every change of the policy's weights, before `generate`."""
+
+    kind = "sampler"
+    overlaps: ClassVar[bool] = False
+    """Whether it samples, in a thread, while the policy is trained: it has weights and a device of its own."""
+
+    @abc.abstractmethod
+    def sync(self, policy: Policy) -> None:
+        """Take the policy's present weights; counts `weights_version` up."""
+
+    @abc.abstractmethod
+    def generate(self, requests: Sequence[SampleRequest]) -> Iterator[Rollout]:
+        """Yield rollouts as they finish, in any order; every sample of every request comes exactly once."""
+
+    def memory(self, shape: ModelShape, load: Load, *, policy: Policy) -> Memory | None:
+        """What it takes beside the policy whose weights it samples with; None where it cannot tell."""
+        return None
+
+    def misfits(self, shape: ModelShape, *, policy: Policy) -> Sequence[Misfit]:
+        """Why it cannot sample from a model of this shape, trained by this policy; the plan refuses these."""
+        return ()
+
+    def rest(self) -> None:
+        """It is not asked again before the next `sync`: give memory back to the policy beside it."""
