@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from pydantic import Field
 from toy_runs import BASE, go, planned
-from toy_stages import Climb, Guess
+from toy_stages import Climb, Exact, Guess
 
 from r1core.errors import RecipeError, RefusedError
 from r1core.events import StepDone
+from r1core.store import read_metrics
 from r1core.types import Rollout, Step
 
 HERE = Path(__file__).resolve()
@@ -53,6 +54,13 @@ class Apart(Guess):
             noted(self.config.where, what="sampled", skill=self.skill, begun=begun, ended=time.monotonic())
 
 
+class Elsewhere(Exact):
+    """Judges in a process of its own."""
+
+    name = "elsewhere"
+    runs = "worker"
+
+
 class Busy(Climb):
     """Learns for a while from each batch, and corrects for old weights."""
 
@@ -61,10 +69,14 @@ class Busy(Climb):
 
     class Config(Climb.Config):
         log: str = Field(description="the file of what it did")
+        more: bool = Field(False, description="whether it asks for greedy answers and a second round, too")
 
     def run(self, context: Any) -> Iterator[Step]:
         for at in context.steps(self.config.steps):
             groups = context.rollouts(at, prompts=2, samples=3)
+            if self.config.more:
+                context.greedy(at, [group.problem for group in groups])
+                groups += context.rollouts(at, prompts=1, samples=3)
             begun = time.monotonic()
             time.sleep(0.2)
             metrics = context.policy.update([], None, lr=self.config.gain)
@@ -120,6 +132,17 @@ def test_every_problem_comes_once_and_in_order_also_after_a_stop(tmp_path: Path)
     got = {row["step"]: row for row in rows(tmp_path, "got")}
     assert [name.split("@")[0] for step in range(6) for name in got[step]["ids"]] == [str(n) for n in range(12)]
     assert {row["answers"] for row in got.values()} == {6}
+
+
+def test_what_is_asked_meanwhile_waits_for_the_batch_that_is_sampled(tmp_path: Path) -> None:
+    """Rewards that have workers score one batch at a time."""
+    recipe = stages(tmp_path, steps=4).replace("rollouts: true,", "rollouts: true, more: true,")
+    recipe = recipe.replace("rewards: [Exact]", f"rewards: ['{HERE}:Elsewhere']")
+    go(tmp_path, recipe)
+    assert [row["answers"] for row in rows(tmp_path, "got")] == [9, 9, 9, 9]
+    shares = list(read_metrics(tmp_path / "run" / "stages" / "zero" / "metrics.jsonl"))
+    assert len(shares) == 4
+    assert all(row.get("verifier/infra_rate", 0.0) == 0.0 for row in shares)
 
 
 def test_a_failure_beside_training_stops_the_stage(tmp_path: Path) -> None:

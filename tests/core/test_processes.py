@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from r1core.endpoints.failures import Declined
 from r1core.errors import Interrupted, NumericsError, SetupError
 from r1core.events import Event, SampleShown, StageNote, StepDone
 from r1core.processes import BrokenStageError, Finished, StageProcess, prepare
@@ -270,3 +271,12 @@ def test_what_a_process_starts_obeys_sigterm(start: Callable[..., StageProcess])
     last = start(start_one_with_signals).receive()
     assert isinstance(last, Finished)
     assert last.metrics == {"code": -signal.SIGTERM}
+
+
+def refused_elsewhere(emit: Any, stopping: Any, arguments: Mapping[str, Any]) -> Finished:
+    raise Declined("it says 400: no such model", where="http://judge", fix="name another")
+
+
+def test_an_error_of_a_kind_of_its_own_keeps_its_words_and_exit_code(start: Callable[..., StageProcess]) -> None:
+    with pytest.raises(SetupError, match=r"it says 400: no such model\n.*name another"):
+        start(refused_elsewhere).receive()
