@@ -7,8 +7,9 @@ kind for each word here, at a letter that differs from word to word; all letters
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from shipped_slips import Bench, Found, files, is_understood, pairs, slips_of
 from slips import LETTERS, Slip
 
+from r1core.recipe import loader
 from r1core.recipe.shipped import shipped_folder
 
 ENOUGH = 0.95
@@ -42,8 +44,12 @@ TELLING = re.compile(
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("slips"))
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A text that was parsed is not parsed again: of the files that a plan reads, one is spoiled, and that for several
+    plans."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader, "parse", functools.lru_cache(maxsize=256)(loader.parse))
+        yield Bench(tmp_path_factory.mktemp("slips"))
 
 
 @pytest.fixture(scope="module")
