@@ -22,6 +22,7 @@ from r1core.components.engines import Loss, Policy, Sampler
 from r1core.components.judging import AdvantageEstimator, DataFilter, Objective, Reward
 from r1core.components.sources import ProblemSource
 from r1core.components.training import Trainer
+from r1core.types import Head
 
 __all__ = [
     "CONTRACTS",
@@ -29,6 +30,7 @@ __all__ = [
     "AdvantageEstimator",
     "Component",
     "DataFilter",
+    "Head",
     "Loss",
     "Objective",
     "Policy",
