@@ -171,8 +171,7 @@ def test_each_reward_is_counted_where_there_are_several(tmp_path):
     assert found["time/verifier/judge/cost_s"] == 1.0
     assert 500 <= found["time/verifier/fault/p99_ms"] < 500 + 5 * 250
     assert 0 < found["time/verifier/exact/p99_ms"] < 500
-    assert again["verifier/judge/calls"] == 0.0
-    assert "verifier/judge/gap" not in again
+    assert again == {}, "nothing was scored since"
 
 
 def test_one_reward_is_counted_once():

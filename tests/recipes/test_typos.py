@@ -25,6 +25,7 @@ ENOUGH = 0.95
 ANOTHER_STEP = "a step misspelled is another step, a share another share"
 ROWS = "only the rows of a file say what fields they have, and with which values; a plan does not read them"
 AT_ITS_ENDPOINT = "which models there are is known where they are asked, not in a plan"
+WHERE_IT_RUNS = "the file is of the machines that it runs on, where it is read before any compute"
 UNSEEN = {
     ("judge.yaml", "stages.judged.rewards.1.model"): AT_ITS_ENDPOINT,
     ("deepseek_r1.yaml", "stages.r1.problems.75%"): ANOTHER_STEP,
@@ -35,6 +36,7 @@ UNSEEN = {
     ("profiles/paper.yaml", "stages.r1.rewards.0.for.domain"): ROWS,
     ("profiles/paper.yaml", "stages.r1.rewards.3.for.task"): ROWS,
     ("profiles/paper.yaml", "stages.r1.rewards.4.for.task"): ROWS,
+    ("profiles/cluster.yaml", "engines.policy.hostfile"): WHERE_IT_RUNS,
 }
 """Where a slip makes something that may be meant as well, and why nobody can tell."""
 JARGON = re.compile(r"[Ii]nput|valid |instance|parse|pydantic|dict|Use\b|NoneType|str\b|int\b|extra_|_type\b")
