@@ -210,6 +210,7 @@ def test_all_that_scoring_started_dies_with_the_parent_idle_or_not(tmp_path, ans
     command = [sys.executable, "-c", PARENT, str(tmp_path / "log"), answer]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         pid = int(parent.stdout.readline())
+        assert wait_until(lambda: len(workers_of(server_of(pid))) >= 2), "a spare one is made beside the worker"
         started = {pid, server_of(pid), *workers_of(server_of(pid))}
         if answer != "yes":
             assert wait_until(lambda: (tmp_path / "log").exists() and len(fired(tmp_path)) > ("child" in answer))
