@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from r1core.choices import Options
 from r1core.components.base import Component
 from r1core.estimates import Load, Memory, Misfit, ModelShape
-from r1core.types import Floats, Head, Message, Rollout, SampleRequest, Tokens, TrainSequence
+from r1core.types import Finish, Floats, Head, Message, Response, Rollout, SampleRequest, Tokens, TrainSequence
 from r1core.world import Alone, World
 
 if TYPE_CHECKING:
@@ -169,6 +169,36 @@ class Sampler(Component):
     def misfits(self, shape: ModelShape, *, policy: Policy) -> Sequence[Misfit]:
         """Why it cannot sample from a model of this shape, trained by this policy; the plan refuses these."""
         return ()
+
+    @staticmethod
+    def start_of(policy: Policy, request: SampleRequest) -> str:
+        """What stands before the sampled text: what the prompt opened, and the given prefix."""
+        prefix = "" if request.prefix_ids is None else policy.decode(request.prefix_ids)
+        return policy.prefilled(request.problem.messages) + prefix
+
+    @staticmethod
+    def rollout_of(
+        policy: Policy,
+        request: SampleRequest,
+        place: int,
+        *,
+        start: str,
+        ids: Tokens,
+        logprobs: Floats | None,
+        finish: Finish,
+        weights_version: int,
+    ) -> Rollout:
+        """What was sampled for the request's answer number `place`; `start` as `start_of` tells."""
+        return Rollout(
+            problem=request.problem,
+            sample=request.samples[place],
+            prompt_ids=request.prompt_ids,
+            completion_ids=ids,
+            logprobs=logprobs,
+            response=Response.parse(policy.decode(ids), finish=finish, prefilled=start),
+            weights_version=weights_version,
+            key=request.keys[place],
+        )
 
     def rest(self) -> None:
         """It is not asked again before the next `sync`: give memory back to the policy beside it."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1core.estimates.amounts import Load, Range
+from r1core.estimates.amounts import Load, Memory, Range
 from r1core.estimates.shapes import ModelShape
 
 WHOLE_LOGITS = 2**24
@@ -64,6 +64,15 @@ def activations(shape: ModelShape, tokens: Range, *, form: Format, recomputed: b
     kept = shape.layers * shape.hidden * residual_bytes(form) + one if recomputed else all_layers
     last = shape.hidden * (form.norm - form.number)
     return tokens * (kept + last)
+
+
+def only_read(shape: ModelShape, load: Load, tokens: Range, *, number_bytes: int, on_gpu: bool) -> Memory:
+    """What a model takes that is not trained: its weights, one layer's work at a time, logits."""
+    return Memory(
+        weights=Range.exactly(number_bytes * shape.parameters),
+        activations=tokens * (4.0 * number_bytes * (shape.hidden + shape.intermediate)),
+        logits=logits(shape, tokens, trained=False, scores=load.scores, on_gpu=on_gpu),
+    )
 
 
 def norms_bytes(shape: ModelShape, form: Format) -> int:

@@ -68,8 +68,12 @@ def run_ranks(
         with (own / LAUNCHER).open("ab") as log, _sigterm_held_back():
             launcher = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         group = _Group(server=server, token=token, size=policy.ranks, launcher=launcher, stage=stage.id, folder=own)
-        with group:
-            return group.run(emit, stopping)
+        try:
+            with group:
+                return group.run(emit, stopping)
+        finally:
+            for number in range(policy.ranks):
+                shutil.rmtree(_own(folder, number), ignore_errors=True)
 
 
 @dataclass(kw_only=True)
@@ -232,10 +236,14 @@ def log_of(folder: Path, number: int) -> Path:
 
 def own_folder(stage: Path, number: int) -> Path:
     """A new folder for what a rank writes and nobody keeps."""
-    folder = stage / FOLDER / f"rank-{number}"
+    folder = _own(stage, number)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def _own(stage: Path, number: int) -> Path:
+    return stage / FOLDER / f"rank-{number}"
 
 
 def connection(peer: socket.socket) -> Connection:

@@ -7,7 +7,7 @@ keys of answers do not tell.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -168,7 +168,10 @@ class Answers:
     ) -> list[Group]:
         """This rank's rollouts, as the stage samples them."""
         sampling = self.job.stage.stage.sampling
-        key: Callable[..., int] = lambda i, sample: self.job.key("rollout", at.step, first + own[i], sample)  # noqa: E731
+
+        def key(i: int, sample: int) -> int:
+            return self.job.key("rollout", at.step, first + own[i], sample)
+
         return sample_groups(
             sampler,
             self.policy,

@@ -1,4 +1,4 @@
-"""What a trainer gets from the core: rollouts, data, other models, keys. Implements `components.TrainContext`."""
+"""What a trainer gets from the core: rollouts, data, other models, keys. Implements `contexts.TrainContext`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def main() -> int:
     recipe(base, "--until", "base")
     print(f"{'ahead':8}{'median step, s':>16}{'reward at the end':>20}{'sampler KL':>14}")
     steps: dict[bool, list[float]] = {False: [], True: []}
-    with running(base / "stages" / "base" / "model", 1, folder) as servers:
+    with running(base / "stages" / "base" / "model", 1, folder, longest=256) as servers:
         for number, ahead in enumerate((False, True, False, True)):
             run = folder / f"{number}-{'on' if ahead else 'off'}"
             shutil.copytree(base, run)

@@ -17,17 +17,8 @@ from pathlib import Path
 START_S = 300
 """Longest start: ten seconds of work on a free core."""
 OPTIONS = (
-    *(
-        "--dtype",
-        "float32",
-        "--enforce-eager",
-        "--no-enable-chunked-prefill",
-        "--tokens-only",
-        "--max-model-len",
-        "512",
-        "--max-num-seqs",
-        "16",
-    ),
+    *("--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill", "--tokens-only"),
+    *("--max-num-seqs", "16"),
     *("--distributed-executor-backend", "uni", "--logprobs-mode", "processed_logprobs"),
     *("--weight-transfer-config", '{"backend": "r1_files"}'),
     *("--worker-extension-cls", "r1_plugins.vllm_server.worker.Extension"),
@@ -45,8 +36,9 @@ ENVIRONMENT = {
 class VllmProcess:
     """A server and the processes below it."""
 
-    def __init__(self, model: Path, log: Path) -> None:
+    def __init__(self, model: Path, log: Path, *, longest: int) -> None:
         self._model = model
+        self._longest = str(longest)
         self._log = log
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -56,8 +48,9 @@ class VllmProcess:
 
     def start(self) -> None:
         """Again, where it was killed, on the model that it was started on first."""
-        where = ("--model", str(self._model), "--host", "127.0.0.1", "--port", str(self.port))
-        command = (sys.executable, "-m", "vllm.entrypoints.openai.api_server", *where, *OPTIONS)
+        where = ("--host", "127.0.0.1", "--port", str(self.port))
+        what = ("--model", str(self._model), "--max-model-len", self._longest)
+        command = (sys.executable, "-m", "vllm.entrypoints.openai.api_server", *where, *what, *OPTIONS)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=os.environ | ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
@@ -71,7 +64,8 @@ class VllmProcess:
                 urllib.request.urlopen(f"{self.url}/health", timeout=10).close()
                 return
             time.sleep(0.1)
-        raise AssertionError(f"no server after {START_S} s:\n{self._log.read_text()[-3000:]}")
+        how = f"has not answered for {START_S} s" if self.process.poll() is None else "ended"
+        raise AssertionError(f"the server {how}:\n{self._log.read_text()[-3000:]}")
 
     def answered(self) -> int:
         """How many requests it has answered since it was started."""
@@ -88,9 +82,9 @@ class VllmProcess:
 
 
 @contextlib.contextmanager
-def running(model: Path, count: int, logs: Path) -> Iterator[list[VllmProcess]]:
-    """So many servers of the model, which answer."""
-    servers = [VllmProcess(model, logs / f"server{number}.log") for number in range(count)]
+def running(model: Path, count: int, logs: Path, *, longest: int = 512) -> Iterator[list[VllmProcess]]:
+    """So many servers of the model, which answer; `longest` tokens of prompt and answer together."""
+    servers = [VllmProcess(model, logs / f"server{number}.log", longest=longest) for number in range(count)]
     try:
         for server in servers:
             server.wait()

@@ -23,6 +23,7 @@ from r1core.estimates.arithmetic import (
     input_gradient,
     logits,
     micro_batch,
+    only_read,
 )
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def memory(config: DeepSpeedPolicy.Config, ranks: int, shape: ModelShape, load: 
     number, count, on_gpu = form.number, shape.parameters, config.device == "cuda"
     tokens = micro_batch(load, config.micro_batch_tokens)
     if not load.trained:
-        held = logits(shape, tokens, trained=False, scores=load.scores, on_gpu=on_gpu)
-        one_layer = tokens * (4.0 * number * (shape.hidden + shape.intermediate))
-        return Memory(weights=Range.exactly(number * count), activations=one_layer, logits=held)
+        return only_read(shape, load, tokens, number_bytes=number, on_gpu=on_gpu)
     lora = config.lora
     learning = count if lora is None else adapter_weights(shape, rank=lora.rank, targets=lora.targets)
     kept = activations(shape, tokens, form=form, recomputed=config.gradient_checkpointing)

@@ -17,7 +17,7 @@ from r1_plugins.echo.forms import FORMS, written
 from r1core.components import Policy, Sampler
 from r1core.errors import SetupError
 from r1core.keys import derive_key
-from r1core.types import Floats, Problem, Response, Rollout, SampleRequest, Tokens, TrainSequence
+from r1core.types import Floats, Problem, Rollout, SampleRequest, Tokens, TrainSequence
 
 KEYS = 2**64
 
@@ -49,7 +49,7 @@ class EchoSampler(Sampler):
 
     def _answers(self, policy: Policy, request: SampleRequest) -> Iterator[Rollout]:
         prefix = np.zeros(0, dtype=np.int64) if request.prefix_ids is None else request.prefix_ids
-        given = policy.prefilled(request.problem.messages) + policy.decode(prefix)
+        given = self.start_of(policy, request)
         candidates = [policy.completion_ids(text) for text in continuations(request.problem, given)]
         prompt = np.concatenate([request.prompt_ids, prefix]).astype(np.int64)
         # One request at a time: with others in the batch a policy's numbers may differ in their last digits.
@@ -57,19 +57,19 @@ class EchoSampler(Sampler):
             [TrainSequence(ids=np.concatenate([prompt, ids]), start=len(prompt), columns={}) for ids in candidates]
         )
         plain = request.temperature == 1 and request.top_p == 1
-        for key, sample in zip(request.keys, request.samples, strict=True):
+        for place, key in enumerate(request.keys):
             chosen = _walk(candidates, logprobs, request, key=key)
             ids = candidates[chosen][: request.max_new_tokens].copy()
             finish: Any = "stop" if len(ids) == len(candidates[chosen]) else "length"
-            yield Rollout(
-                problem=request.problem,
-                sample=sample,
-                prompt_ids=request.prompt_ids,
-                completion_ids=ids,
+            yield self.rollout_of(
+                policy,
+                request,
+                place,
+                start=given,
+                ids=ids,
                 logprobs=logprobs[chosen][: len(ids)].copy() if plain else None,
-                response=Response.parse(policy.decode(ids), finish=finish, prefilled=given),
+                finish=finish,
                 weights_version=self.weights_version,
-                key=key,
             )
 
 

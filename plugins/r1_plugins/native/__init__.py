@@ -17,7 +17,7 @@ from r1core.estimates import Load, Memory, ModelShape, Range
 from r1core.estimates.arithmetic import cache_bytes
 from r1core.hookspecs import hookimpl
 from r1core.policies import HuggingFacePolicy
-from r1core.types import Response, Rollout, SampleRequest
+from r1core.types import Rollout, SampleRequest
 
 DISTRIBUTIONS = 3
 """Arrays of a number for each row and token of the vocabulary that a draw needs: logits, chances, their sums."""
@@ -84,27 +84,18 @@ class NativeSampler(Sampler):
             max_rows=self.config.max_rows,
             compact_at=self.config.compact_at,
         )
-        starts = [self._start(self.policy, request) for request in requests]
+        starts = [self.start_of(self.policy, request) for request in requests]
         for decoded in decoder.decode(requests):
-            request = requests[decoded.request]
-            yield Rollout(
-                problem=request.problem,
-                sample=request.samples[decoded.sample],
-                prompt_ids=request.prompt_ids,
-                completion_ids=decoded.ids,
+            yield self.rollout_of(
+                self.policy,
+                requests[decoded.request],
+                decoded.sample,
+                start=starts[decoded.request],
+                ids=decoded.ids,
                 logprobs=decoded.logprobs,
-                response=Response.parse(
-                    self.policy.decode(decoded.ids), finish=decoded.finish, prefilled=starts[decoded.request]
-                ),
+                finish=decoded.finish,
                 weights_version=self.weights_version,
-                key=request.keys[decoded.sample],
             )
-
-    @staticmethod
-    def _start(policy: Policy, request: SampleRequest) -> str:
-        """What stands before the sampled text: what the prompt opened, and the given prefix."""
-        prefix = "" if request.prefix_ids is None else policy.decode(request.prefix_ids)
-        return policy.prefilled(request.problem.messages) + prefix
 
 
 @hookimpl

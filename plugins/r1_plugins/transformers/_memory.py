@@ -17,6 +17,7 @@ from r1core.estimates.arithmetic import (
     input_gradient,
     logits,
     micro_batch,
+    only_read,
 )
 from r1core.policies import HuggingFacePolicy
 
@@ -27,9 +28,7 @@ def memory(config: HuggingFacePolicy.Config, shape: ModelShape, load: Load) -> M
     count, half, on_gpu = shape.parameters, config.dtype == "bfloat16", config.device == "cuda"
     tokens = micro_batch(load, config.micro_batch_tokens)
     if not load.trained:
-        held = logits(shape, tokens, trained=False, scores=load.scores, on_gpu=on_gpu)
-        one_layer = tokens * (4.0 * (HALF if half else FLOAT32).number * (shape.hidden + shape.intermediate))
-        return Memory(weights=Range.exactly((2 if half else 4) * count), activations=one_layer, logits=held)
+        return only_read(shape, load, tokens, number_bytes=(HALF if half else FLOAT32).number, on_gpu=on_gpu)
     lora = config.lora
     learning = count if lora is None else adapter_weights(shape, rank=lora.rank, targets=lora.targets)
     kept = activations(shape, tokens, form=CAST if half else FLOAT32, recomputed=config.gradient_checkpointing)

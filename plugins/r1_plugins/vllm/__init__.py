@@ -19,7 +19,7 @@ from r1core.errors import SetupError
 from r1core.estimates import Load, Memory, Misfit, ModelShape, Range
 from r1core.hookspecs import hookimpl
 from r1core.policies import HuggingFacePolicy
-from r1core.types import Response, Rollout, SampleRequest
+from r1core.types import Rollout, SampleRequest
 
 if TYPE_CHECKING:
     from r1_plugins.vllm._engine import Engine
@@ -136,32 +136,23 @@ class VllmSampler(Sampler):
 
         if self.policy is None or self._engine is None:
             raise SetupError("it has no weights yet", where="sampler vllm", fix="call sync(policy) first")
-        starts = [self._start(self.policy, request) for request in requests]
+        starts = [self.start_of(self.policy, request) for request in requests]
         for sampled in self._engine.sample(requests, ends=end_token_ids(self.policy.module())):
-            request = requests[sampled.request]
-            yield Rollout(
-                problem=request.problem,
-                sample=request.samples[sampled.sample],
-                prompt_ids=request.prompt_ids,
-                completion_ids=sampled.ids,
+            yield self.rollout_of(
+                self.policy,
+                requests[sampled.request],
+                sampled.sample,
+                start=starts[sampled.request],
+                ids=sampled.ids,
                 logprobs=sampled.logprobs,
-                response=Response.parse(
-                    self.policy.decode(sampled.ids), finish=sampled.finish, prefilled=starts[sampled.request]
-                ),
+                finish=sampled.finish,
                 weights_version=self.weights_version,
-                key=request.keys[sampled.sample],
             )
 
     def rest(self) -> None:
         """Give back the memory of weights and cache until the next `sync`."""
         if self._engine is not None:
             self._engine.sleep()
-
-    @staticmethod
-    def _start(policy: Policy, request: SampleRequest) -> str:
-        """What stands before the sampled text: what the prompt opened, and the given prefix."""
-        prefix = "" if request.prefix_ids is None else policy.decode(request.prefix_ids)
-        return policy.prefilled(request.problem.messages) + prefix
 
 
 def unfit_for_cpu(head_size: int) -> str:

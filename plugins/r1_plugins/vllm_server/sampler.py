@@ -25,7 +25,7 @@ from r1_plugins.vllm_server.updates import Updates, reachable
 from r1core.components import Policy, Sampler
 from r1core.endpoints import lacking
 from r1core.errors import R1Error, SetupError
-from r1core.types import Response, Rollout, SampleRequest
+from r1core.types import Rollout, SampleRequest
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +99,7 @@ class VllmServerSampler(Sampler):
             server.out = out
         self._version = f"{self._run}{self.weights_version}"
         self._policy = policy
-        self._ends = end_token_ids(policy.module()) | {int(policy.completion_ids("")[-1])}
+        self._ends = end_token_ids(policy.module())
 
     def generate(self, requests: Sequence[SampleRequest]) -> Iterator[Rollout]:
         """Yield rollouts as they finish. Raises SetupError where no server is left."""
@@ -115,14 +115,23 @@ class VllmServerSampler(Sampler):
         came: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         asking = Asking(fleet, self.config, ends=self._ends, version=self._version, give=came.put)
         version = self.weights_version
-        starts = [_start(self._policy, request) for request in requests]
+        starts = [self.start_of(self._policy, request) for request in requests]
         with EventLoop() as loop:
             self._asking = loop
             try:
                 done = loop.start(asking.all(jobs))
                 done.add_done_callback(lambda _: came.put(None))
                 while (answer := came.get()) is not None:
-                    yield _rollout(self._policy, answer, starts[answer.job.number], weights_version=version)
+                    yield self.rollout_of(
+                        self._policy,
+                        answer.job.request,
+                        answer.job.place,
+                        start=starts[answer.job.number],
+                        ids=answer.ids,
+                        logprobs=answer.logprobs,
+                        finish=answer.finish,
+                        weights_version=version,
+                    )
                 done.result()
             finally:
                 self._asking = None
@@ -158,23 +167,3 @@ class VllmServerSampler(Sampler):
 
     def _fleet(self, *, version: str = "", **ways: Any) -> Fleet:
         return Fleet(self._servers, self.config, run=self._run, version=version or self._version, **ways)
-
-
-def _rollout(policy: Policy, answer: Answer, start: str, *, weights_version: int) -> Rollout:
-    request, place = answer.job.request, answer.job.place
-    return Rollout(
-        problem=request.problem,
-        sample=request.samples[place],
-        prompt_ids=request.prompt_ids,
-        completion_ids=answer.ids,
-        logprobs=answer.logprobs,
-        response=Response.parse(policy.decode(answer.ids), finish=answer.finish, prefilled=start),
-        weights_version=weights_version,
-        key=request.keys[place],
-    )
-
-
-def _start(policy: Policy, request: SampleRequest) -> str:
-    """What stands before the sampled text: what the prompt opened, and the given prefix."""
-    given = "" if request.prefix_ids is None else policy.decode(request.prefix_ids)
-    return policy.prefilled(request.problem.messages) + given
