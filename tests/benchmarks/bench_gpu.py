@@ -106,6 +106,7 @@ def _told(row: dict[str, Any]) -> str:
 
 def make_model(folder: Path, shape: dict[str, int]) -> None:
     """A model folder of this shape with a tokenizer of single words, which nobody asks for a text."""
+    import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -116,8 +117,10 @@ def make_model(folder: Path, shape: dict[str, int]) -> None:
     wrapped: Any = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>", pad_token="<pad>")
     wrapped.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     wrapped.save_pretrained(folder)
-    architecture = {**shape, "model_type": "qwen2", "num_key_value_heads": 2, "vocab_size": VOCABULARY}
-    create_model(folder, {**architecture, "tie_word_embeddings": True, "max_position_embeddings": 4096}, seed=0)
+    architecture: dict[str, Any] = {**shape, "model_type": "qwen2", "num_key_value_heads": 2, "vocab_size": VOCABULARY}
+    architecture |= {"tie_word_embeddings": True, "max_position_embeddings": 4096}
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):  # a billion random numbers take a CPU minutes
+        create_model(folder, architecture, seed=0)
 
 
 # --- one row, in its own process -------------------------------------------------------------------
@@ -204,7 +207,9 @@ def sample(job: dict[str, Any]) -> dict[str, Any]:
 
 def by_us(job: dict[str, Any]) -> dict[str, Any]:
     """One policy of ours: the seconds of its updates."""
-    return _report(job, _timed(our_update(job, dtype="bfloat16")))
+    update = our_update(job, dtype="bfloat16")
+    seconds = _timed(update)
+    return _report(job, seconds, rest_gib=_kept_gib())  # while the policy is still there
 
 
 def our_update(job: dict[str, Any], *, dtype: str) -> Callable[[], Any]:
@@ -238,9 +243,10 @@ def our_update(job: dict[str, Any], *, dtype: str) -> Callable[[], Any]:
 
 def by_trl(job: dict[str, Any]) -> dict[str, Any]:
     """TRL's GRPOTrainer: the seconds of its steps."""
-    ends: list[float] = []
-    train_by_trl(job, steps=STEPS + 1, after_step=lambda: ends.append(_synchronized()))
-    return _report(job, [end - start for start, end in itertools.pairwise(ends)])
+    ends: list[tuple[float, float]] = []
+    train_by_trl(job, steps=STEPS + 1, after_step=lambda: ends.append((_synchronized(), _kept_gib())))
+    seconds = [end - start for (start, _), (end, _) in itertools.pairwise(ends)]
+    return _report(job, seconds, rest_gib=ends[-1][1])
 
 
 def train_by_trl(
@@ -306,7 +312,14 @@ def _timed(step: Any) -> list[float]:
     return seconds[1:]
 
 
-def _report(job: dict[str, Any], seconds: list[float]) -> dict[str, Any]:
+def _kept_gib() -> float:
+    """What stays between two updates: weights, optimizer, and gradients where they are kept."""
+    import torch
+
+    return torch.cuda.memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+
+
+def _report(job: dict[str, Any], seconds: list[float], *, rest_gib: float) -> dict[str, Any]:
     import torch
 
     shape, tokens = SHAPES[job["size"]], job["rows"] * job["length"]
@@ -320,7 +333,6 @@ def _report(job: dict[str, Any], seconds: list[float]) -> dict[str, Any]:
     peak = next((value for card, value in PEAK_FLOPS.items() if card in name), None)
     mfu = {"MFU": flops / best / peak} if peak else {}
     peak_gib = _peak_gib()
-    rest_gib = torch.cuda.memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
     return {"s/update": best, "tokens/s": tokens / best, **mfu, "GiB": peak_gib, "beyond rest GiB": peak_gib - rest_gib}
 
 
