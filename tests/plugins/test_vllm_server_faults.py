@@ -134,13 +134,20 @@ def test_an_answer_that_fails_everywhere_ends_the_run(tmp_path: Path, two: tuple
     assert str(error.value).count("HTTP 500") == 3
 
 
-def test_a_request_that_is_refused_ends_the_run_at_once(tmp_path: Path, two: tuple[ToyVllm, ToyVllm]) -> None:
+def test_a_request_that_all_refuse_ends_the_run(tmp_path: Path, two: tuple[ToyVllm, ToyVllm]) -> None:
     asked = synced(tmp_path, *two)
     for server in two:
         server.fault = on(GENERATE, (400, {}))
     with pytest.raises(EndpointError, match="HTTP 400"):
         list(asked.generate(requests(1, samples=1)))
-    assert sum(server.faults for server in two) == 1
+    assert [server.faults for server in two] == [1, 1]
+
+
+def test_what_one_of_them_refuses_is_asked_for_elsewhere(tmp_path: Path, two: tuple[ToyVllm, ToyVllm]) -> None:
+    asked = synced(tmp_path, *two)
+    two[0].fault = on(GENERATE, (404, {}))
+    assert samples(asked.generate(requests(4))) == list(range(8))
+    assert two[0].faults > 0
 
 
 def test_an_answer_that_is_cut_off_says_which_option_to_raise(tmp_path: Path, two: tuple[ToyVllm, ToyVllm]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from r1_plugins.vllm_server.answers import Answer, Job, OtherWeights, Unfinished, answer, asked
 from r1_plugins.vllm_server.config import VllmServerConfig
 from r1_plugins.vllm_server.servers import LATER, WHERE, Fleet, Line, Lost
-from r1core.endpoints import BadReply, EndpointError, GaveUp
+from r1core.endpoints import BadReply, Declined, EndpointError, GaveUp
 from r1core.errors import SetupError
 
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.1, 5.0
@@ -76,6 +76,10 @@ class Asking:
                 self._liked[job.number] = line
                 try:
                     return answer(job, await line.ask(asked(job, self._ends)), self._ends, version=self._version)
+                except Declined as error:
+                    if not any(other is not line and other is not failed for other in self._fleet.in_service()):
+                        raise  # the request is at fault, or all that are left are
+                    why = error.what
                 except (GaveUp, Lost, OtherWeights, Unfinished, BadReply) as error:
                     if isinstance(error, GaveUp) and error.status in LATER:
                         line.hold()

@@ -182,12 +182,16 @@ class Fleet:
             self._changed.set()
 
     def _free(self, liked: Line | None, failed: Line | None) -> Line | None:
-        there = [line for line in self.lines if not line.server.out and not line.held]
+        there = [line for line in self.in_service() if not line.held]
         others = [line for line in there if line is not failed] or there
         free = [line for line in others if line.load < self._config.concurrent]
         if liked in free:
             return liked
         return min(free, key=lambda line: line.load, default=None)
+
+    def in_service(self) -> list[Line]:
+        """Those that have the present weights and answer."""
+        return [line for line in self.lines if not line.server.out]
 
     async def watch(self) -> NoReturn:
         """Look at each server now and then, until it is cancelled. Raises SetupError when none can be asked any more,
