@@ -62,21 +62,26 @@ SHAPES: dict[str, dict[str, Any]] = {
     "sft-250m": {"hidden": 1024, "intermediate": 3072, "layers": 18, "heads": 16, "vocabulary": 32000, "micro": 512},
     "rl-60m": {"hidden": 512, "intermediate": 1536, "layers": 8, "heads": 8, "vocabulary": 64000, "micro": 256},
     "zero2-130m": {"hidden": 896, "intermediate": 2432, "layers": 12, "heads": 14, "vocabulary": 32000, "micro": 512},
+    "sft-160m": {"hidden": 768, "intermediate": 2048, "layers": 20, "heads": 12, "vocabulary": 50000, "micro": 512},
+    "rl-110m": {"hidden": 768, "intermediate": 2048, "layers": 12, "heads": 12, "vocabulary": 32000, "micro": 384},
 }
-MEASURED = {"sft-250m": "base", "rl-60m": "rl", "zero2-130m": "base"}
+MEASURED = {"sft-250m": "base", "rl-60m": "rl", "zero2-130m": "base", "sft-160m": "base", "rl-110m": "rl"}
+OPTIONS = {
+    "zero2-130m": ", stage: 2, gradient_checkpointing: false",
+    "sft-160m": ", gradient_checkpointing: true",
+}
 
 
 def recipe_of(name: str) -> str:
     """The recipe of one configuration."""
-    few = name == "rl-60m"
-    zero = name.startswith("zero2")
+    few = name.startswith("rl")
     return RECIPE.format(
         **SHAPES[name],
         name=name,
         batch=64 if few else 1024,
         documents=1 if few else 60,
-        policy="deepspeed" if zero else "transformers",
-        options=", stage: 2, gradient_checkpointing: false" if zero else "",
+        policy="deepspeed" if name.startswith("zero2") else "transformers",
+        options=OPTIONS.get(name, ""),
         more=RL if few else "",
     )
 
