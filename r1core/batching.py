@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from r1core.choices import Options
-from r1core.components import Loss
+from r1core.components import Loss, Policy
 from r1core.contexts import TrainContext
 from r1core.errors import RecipeError
 from r1core.schedules import LearningRate
@@ -47,24 +47,28 @@ class Supervision(Options):
 
 
 def supervised(context: TrainContext, examples: Sequence[Problem]) -> list[TrainSequence]:
-    """One sequence for each example that has a completion: the answer's tokens count, or all of a plain document's."""
-    policy = context.policy
+    """One sequence for each example that has something to learn: the answer's tokens count, or all of a document's."""
+    encoded = encode(context.policy, [example for example in examples if example.completion is not None])
+    return [sequence for sequence in encoded if counted(sequence)]
+
+
+def encode(policy: Policy, examples: Sequence[Problem]) -> list[TrainSequence]:
+    """The tokens of each example's conversation and completion, which counts, or of a plain document."""
     documents = [e.completion for e in examples if not e.messages and e.completion is not None]
     encoded = iter(policy.document_ids(documents) if documents else [])
     sequences = []
     for example in examples:
-        if example.completion is None:
-            continue
+        assert example.completion is not None, "only examples with a completion have tokens to learn"
         if not example.messages:
             sequences.append(TrainSequence(ids=next(encoded), start=0, columns={}))
         else:
             prompt = policy.prompt_ids(example.messages)
             ids = np.concatenate([prompt, policy.completion_ids(example.completion)])
             sequences.append(TrainSequence(ids=ids, start=len(prompt), columns={}))
-    return [sequence for sequence in sequences if _counted(sequence)]
+    return sequences
 
 
-def _counted(sequence: TrainSequence) -> int:
+def counted(sequence: TrainSequence) -> int:
     """How many tokens can be learned: nothing comes before the first of a document, so nothing predicts it."""
     return max(len(sequence.ids) - max(sequence.start, 1), 0)
 
@@ -108,12 +112,12 @@ def weighted(sequences: Sequence[TrainSequence], how: Aggregation, *, longest: i
     denominators span the whole step, so no split into micro-batches changes the loss (in verl: token-mean,
     seq-mean-token-mean and seq-mean-token-sum-norm).
     """
-    tokens = sum(_counted(sequence) for sequence in sequences)
+    tokens = sum(counted(sequence) for sequence in sequences)
     result = []
     for sequence in sequences:
         share = {
             "token_mean": 1 / max(tokens, 1),
-            "sequence_mean": 1 / (len(sequences) * max(_counted(sequence), 1)),
+            "sequence_mean": 1 / (len(sequences) * max(counted(sequence), 1)),
             "constant": 1 / (len(sequences) * longest),
         }[how]
         weight: Floats = np.full(len(sequence.ids) - sequence.start, share, dtype=np.float64)

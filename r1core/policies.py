@@ -14,18 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
+import numpy as np
 from pydantic import Field
 
 from r1core.architectures import options_of
 from r1core.choices import Options
 from r1core.components import Loss, Policy
 from r1core.errors import SetupError
-from r1core.types import Floats, Head, Message, Tokens, TrainSequence
+from r1core.types import Floats, Head, Message, Tokens, TopLogprobs, TrainSequence
 
 if TYPE_CHECKING:
     import torch
 
-    from r1core.nn import ChatText
+    from r1core.nn import Batch, ChatText, LMHead, TokenView
 
 
 class Engine(Protocol):
@@ -35,6 +36,14 @@ class Engine(Protocol):
 
     def read(self, what: Literal["logprob", "score"], sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence. The first entry of a document counted from 0 is 0.0: nothing predicts it."""
+        ...
+
+    def top_logprobs(self, sequences: Sequence[TrainSequence], *, k: int, temperature: float) -> list[TopLogprobs]:
+        """As `Policy.top_logprobs`."""
+        ...
+
+    def lm_head(self, batch: Batch) -> LMHead:
+        """As `Policy.head`. It is asked for within another engine's update, by a rank that may be alone in it."""
         ...
 
     def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
@@ -169,6 +178,32 @@ class HuggingFacePolicy(Policy):
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence. The first entry of a document counted from 0 is 0.0: nothing predicts it."""
         return self._opened_engine.read("logprob", sequences)
+
+    @property
+    def text_marks(self) -> Mapping[str, str]:
+        """Hashes of the tokenizer and of the chat template, by content."""
+        return self._opened_text.marks
+
+    def top_logprobs(self, sequences: Sequence[TrainSequence], *, k: int, temperature: float) -> list[TopLogprobs]:
+        """The `k` likeliest tokens in each counted place with their log-probs, and that of the token itself."""
+        return self._opened_engine.top_logprobs(sequences, k=k, temperature=temperature)
+
+    def head(self, view: TokenView) -> LMHead:
+        """This model's head for the view's counted tokens, without a gradient."""
+        assert view.batch is not None, "a policy's update keeps it"
+        return self._opened_engine.lm_head(view.batch)
+
+    def head_on(self, sequences: Sequence[TrainSequence]) -> LMHead:
+        """This model's head for the counted tokens of sequences of its own, one after the other, without a gradient."""
+        from r1core.nn import collate
+
+        asked = sequences or [TrainSequence(ids=np.zeros(1, dtype=np.int64), start=1, columns={})]
+        return self._opened_engine.lm_head(collate(asked, range(len(asked)), device=self.module().device))
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """The bytes that each token stands for."""
+        return self._opened_text.pieces
 
     def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence: the score head's output where each counted token is predicted."""

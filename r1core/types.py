@@ -32,7 +32,8 @@ class Problem:
     `messages` are chat messages (`role`, `content`); a last message of the assistant is a start
     that the model goes on from. Without messages, `completion` is a plain document (a corpus).
     `reference` is what a reward compares with: any JSON value. `completion` is the text that a
-    supervised stage learns from.
+    supervised stage learns from, and `finish` how it ended, as far as its source knows; `prefilled` is
+    what its writer's prompt had already opened of it (a template's "<think>"), None where nobody knows.
     """
 
     id: str
@@ -42,6 +43,8 @@ class Problem:
     language: str = "en"
     meta: Mapping[str, Any] = field(default_factory=dict)
     completion: str | None = None
+    finish: Finish = "stop"
+    prefilled: str | None = None
 
     @property
     def question(self) -> str:
@@ -126,7 +129,10 @@ class Sentinel:
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
     """One sampled answer. `completion_ids` and `logprobs` are (T,); `logprobs` are the sampler's own,
-    at the temperature it sampled with, and None where the text did not come from a sampler of ours."""
+    at the temperature it sampled with, and None where the text did not come from a sampler of ours.
+
+    A text from elsewhere has no ids at all: whoever learns from it reads it with its own tokenizer. `refused` says
+    why there is no text, where whoever was asked would not give one."""
 
     problem: Problem
     sample: int
@@ -136,6 +142,12 @@ class Rollout:
     response: Response
     weights_version: int = 0
     key: int = 0
+    refused: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the answer; of a text from elsewhere as many as were counted there."""
+        return len(self.completion_ids) or self.response.tokens or 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,14 +248,36 @@ class SampleRequest:
 class TrainSequence:
     """One sequence to learn from: `ids` (N,); tokens from `start` on are counted (T = N - start).
 
-    `columns` are (T,) arrays that the loss reads, aligned with the counted tokens: `weight` always
+    `columns` are arrays that the loss reads, (T,) or (T, K), aligned with the counted tokens: `weight` always
     (each token's share of the step's loss, so that no split into micro-batches changes the sum), and
-    what the objective needs (`advantage`, `old_logprob`, `ref_logprob`, ...).
+    what the objective needs (`advantage`, `old_logprob`, `ref_logprob`, ...). Whole numbers stay whole.
     """
 
     ids: Tokens
     start: int
-    columns: Mapping[str, Floats]
+    columns: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """What a teacher says of one finished text: `ids` (N,), whose tokens from `start` on are counted (T = N - start).
+
+    Entry t tells of the counted token ids[start + t], given all before it, the end token included: `top_ids` and
+    `top_logprobs` (T, K) are its K likeliest tokens, likeliest first, -1 and -inf where there are fewer (K is 0 where
+    only the token itself was graded); `logprobs` (T,) is that of the token itself. All are at the temperature that
+    they were stored for. Entries that are not `present` (T,) hold nothing: no signal is not "all of the tail".
+    """
+
+    ids: Tokens
+    start: int
+    top_ids: Tokens
+    top_logprobs: NDArray[np.float32]
+    logprobs: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+
+TopLogprobs: TypeAlias = tuple[Tokens, NDArray[np.float32], NDArray[np.float32]]
+"""Of one text: `top_ids` (T, K), `top_logprobs` (T, K) and `logprobs` (T,), as `Signal` has them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,21 +9,33 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from r1core.choices import Options
 from r1core.components.base import Component
-from r1core.estimates import Load, Memory, Misfit, ModelShape
-from r1core.types import Finish, Floats, Head, Message, Response, Rollout, SampleRequest, Tokens, TrainSequence
+from r1core.contexts import SampleRecord
+from r1core.estimates import Load, Memory, Misfit, ModelShape, Quote, Range
+from r1core.types import (
+    Finish,
+    Floats,
+    Head,
+    Message,
+    Response,
+    Rollout,
+    SampleRequest,
+    Tokens,
+    TopLogprobs,
+    TrainSequence,
+)
 from r1core.world import Alone, World
 
 if TYPE_CHECKING:
     import torch
 
-    from r1core.nn import TokenView
+    from r1core.nn import LMHead, TokenView
 
 
 class Loss(Protocol):
     """A per-token loss, called by the policy inside the wrapped module's forward."""
 
     reads: frozenset[str]
-    """What it needs beside the columns: of "logprob", "entropy", "logits", "score"."""
+    """What it needs beside the columns: of "logprob", "entropy", "logits", "head", "score"."""
 
     def __call__(self, view: TokenView) -> torch.Tensor:
         """The loss of each counted token, (N,); the policy multiplies by `weight` and sums."""
@@ -107,9 +119,48 @@ class Policy(Component):
     def decode(self, ids: Tokens) -> str:
         """The text of completion tokens, without the end token, think and answer tags kept."""
 
+    @property
+    def text_marks(self) -> Mapping[str, str]:
+        """Hashes of what turns text into tokens, by content: "tokenizer" (vocabulary, merges, special and end tokens,
+        all that decides ids) and "template" (the chat template, and the tokens that it names). Equal marks mean equal
+        token ids, however the files are laid out. Empty where it cannot tell."""
+        return {}
+
     @abc.abstractmethod
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """The log-probability of each counted token at temperature 1: one (T,) array for each sequence."""
+
+    def top_logprobs(self, sequences: Sequence[TrainSequence], *, k: int, temperature: float) -> list[TopLogprobs]:
+        """For each sequence the `k` likeliest tokens in each counted place, (T, k), likeliest first, their
+        log-probabilities at this temperature, and that of the counted token itself, (T,); all given the tokens before.
+        Where the vocabulary has fewer than `k` tokens the rest is -1 and -inf; nothing predicts the first token of a
+        document, whose own log-probability is NaN. `k` may be 0.
+
+        A policy that does not override this grades nobody's texts: the plan refuses it to a `signals` stage.
+        """
+        raise NotImplementedError(f"policy {self.name!r} tells no likeliest tokens")
+
+    def head(self, view: TokenView) -> LMHead:
+        """This model's head for the counted tokens of the view, given what stands before them in its micro-batch. No
+        gradient: it is what a loss compares with `view.head`. Ids must mean the same token in both models.
+
+        A policy that does not override this is no live teacher.
+        """
+        raise NotImplementedError(f"policy {self.name!r} gives no loss its next-token distributions")
+
+    def head_on(self, sequences: Sequence[TrainSequence]) -> LMHead:
+        """The same for texts in this model's own tokens: those counted of the first sequence, of the second, and so
+        on, in one micro-batch.
+
+        A policy that does not override this is no teacher across tokenizers.
+        """
+        raise NotImplementedError(f"policy {self.name!r} gives no loss its next-token distributions")
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """The bytes that each token stands for, by id, and what is no byte of a text for the end token. Raises
+        SetupError where its tokens do not say."""
+        raise NotImplementedError(f"policy {self.name!r} does not spell its tokens")
 
     def values(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """What a score head says where each counted token is predicted: one (T,) array for each sequence.
@@ -151,6 +202,11 @@ class Sampler(Component):
     """Samples completions. `sync` after every change of the policy's weights, before `generate`."""
 
     kind = "sampler"
+    writes: ClassVar[bool] = True
+    """Whether it samples at all; one that only grades (`score`) does not."""
+    remote: ClassVar[bool] = False
+    """Whether its answers come as text from elsewhere, without the stage's model: for sample stages alone. It is then
+    given a record (`prepare`) and requests with the messages to send; its rollouts have neither ids nor log-probs."""
     overlaps: ClassVar[bool] = False
     """Whether it samples, in a thread, while the policy is trained: it has weights and a device of its own."""
 
@@ -162,6 +218,13 @@ class Sampler(Component):
     def generate(self, requests: Sequence[SampleRequest]) -> Iterator[Rollout]:
         """Yield rollouts as they finish, in any order; every sample of every request comes exactly once."""
 
+    def prepare(self, record: SampleRecord) -> None:
+        """Take the record of what is asked elsewhere, once, before the first request. The core calls no other."""
+
+    def quote(self, calls: int, *, prompt_bytes: Range, max_new_tokens: int) -> Quote | None:
+        """What so many calls will take elsewhere, for `--dry-run`; None where that costs nothing."""
+        return None
+
     def memory(self, shape: ModelShape, load: Load, *, policy: Policy) -> Memory | None:
         """What it takes beside the policy whose weights it samples with; None where it cannot tell."""
         return None
@@ -169,6 +232,18 @@ class Sampler(Component):
     def misfits(self, shape: ModelShape, *, policy: Policy) -> Sequence[Misfit]:
         """Why it cannot sample from a model of this shape, trained by this policy; the plan refuses these."""
         return ()
+
+    def score(self, sequences: Sequence[TrainSequence], *, top_k: int, temperature: float) -> list[TopLogprobs]:
+        """What `Policy.top_logprobs` tells, of the model that samples, after `sync`; the log-probability of a token
+        that nobody graded is NaN. Raises SetupError where nobody answers, after retries of its own.
+
+        A sampler that does not override this cannot be a teacher: the plan refuses it.
+        """
+        raise NotImplementedError(f"sampler {self.name!r} grades no texts")
+
+    def identity(self) -> Mapping[str, str]:
+        """Whose model it samples from, where that is not the policy's: kept beside what it graded."""
+        return {}
 
     @staticmethod
     def start_of(policy: Policy, request: SampleRequest) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r1core.types import TrainSequence
+from r1core.types import TopLogprobs, TrainSequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,24 @@ class Batch:
     sequence: Tensor
     """(N,) the row of each counted token."""
     columns: Mapping[str, Tensor]
-    """Each (N,), float32."""
+    """Each (N,) or (N, K): int64 where the sequences have whole numbers, else float32."""
     positions: Tensor | None = None
     """(1, L) the place of each token in its sequence, where they are packed."""
+
+    def take(self, mask: Tensor) -> Batch:
+        """The batch of the counted tokens where `mask` (N,) is true: without the rows that have none of them, but where
+        they are packed into one. `sequence` still tells the rows' old numbers."""
+        kept, length = self.predictors[mask], self.ids.shape[1]
+        rows, owners = torch.unique(kept // length, return_inverse=True)
+        return Batch(
+            places=self.places,
+            ids=self.ids[rows],
+            predictors=owners * length + kept % length,
+            targets=self.targets[mask],
+            sequence=self.sequence[mask],
+            columns={name: values[mask] for name, values in self.columns.items()},
+            positions=self.positions if len(rows) or self.positions is None else self.positions[:0],
+        )
 
 
 def shares(lengths: Sequence[int], ranks: int) -> list[list[int]]:
@@ -123,6 +138,25 @@ def collate(
     )
 
 
+def graded(
+    batch: Batch, sequences: Sequence[TrainSequence], found: tuple[Tensor, Tensor, Tensor]
+) -> dict[int, TopLogprobs]:
+    """By place in the step, what a head says of the batch's counted tokens: ids and log-probabilities (N, k) of the
+    likeliest tokens, and the log-probability (N,) of each itself. Nothing is said of a document's first token."""
+    ids, logprobs, own = (values.cpu().numpy() for values in found)
+    owners = batch.sequence.cpu().numpy()
+    by_place = {}
+    for row, place in enumerate(batch.places):
+        mine = owners == row
+        lead = first_counted(sequences[place]) - sequences[place].start
+        by_place[place] = (
+            np.pad(ids[mine], ((lead, 0), (0, 0)), constant_values=-1),
+            np.pad(logprobs[mine].astype(np.float32), ((lead, 0), (0, 0)), constant_values=-np.inf),
+            np.pad(own[mine].astype(np.float32), (lead, 0), constant_values=np.nan),
+        )
+    return by_place
+
+
 def _tensor(parts: Sequence[np.ndarray], device: torch.device) -> Tensor:
     return torch.from_numpy(np.concatenate(parts).astype(np.int64)).to(device)
 
@@ -131,5 +165,7 @@ def _columns(rows: Sequence[TrainSequence], device: torch.device) -> dict[str, T
     columns = {}
     for name in rows[0].columns:
         parts = [np.asarray(row.columns[name])[first_counted(row) - row.start :] for row in rows]
-        columns[name] = torch.from_numpy(np.concatenate(parts).astype(np.float32)).to(device)
+        joined = np.concatenate(parts)
+        kind = np.int64 if np.issubdtype(joined.dtype, np.integer) else np.float32
+        columns[name] = torch.from_numpy(joined.astype(kind)).to(device)
     return columns

@@ -34,7 +34,7 @@ class ReadHead(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         highest = states.new_full((len(states),), -torch.inf, dtype=torch.float32)
         total, mean, chosen = (torch.zeros_like(highest) for _ in range(3))
-        for rows, columns in _tiles(states, len(weight)):
+        for rows, columns in tiles(states, len(weight)):
             logits = _logits(states[rows], weight[columns], bias, columns)
             own = targets[rows] - columns.start
             inside = (own >= 0) & (own < logits.shape[1])
@@ -61,9 +61,9 @@ class ReadHead(torch.autograd.Function):
         states, weight, bias, targets, normal, spread = ctx.saved_tensors
         by_logprob, by_entropy = gradients
         of_states = torch.zeros_like(states, dtype=torch.float32)
-        of_weight = _place(weight, ctx.into_grad) if ctx.needs_input_grad[1] else None
+        of_weight = place(weight, ctx.into_grad) if ctx.needs_input_grad[1] else None
         of_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
-        for rows, columns in _tiles(states, len(weight)):
+        for rows, columns in tiles(states, len(weight)):
             logits = _logits(states[rows], weight[columns], bias, columns)
             logits -= normal[rows].unsqueeze(1)
             if by_entropy is None:
@@ -89,14 +89,19 @@ class ReadHead(torch.autograd.Function):
         return of_states.to(states.dtype), given, of_bias, None, None, None
 
 
-def _tiles(states: Tensor, vocabulary: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of each tile; the columns change last, so that a part of the weight is read for all rows."""
-    tokens, most = len(states), TILE_LOGITS["cpu" if states.device.type == "cpu" else "cuda"]
+def tiles(states: Tensor, vocabulary: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of each tile; the rows change first, so that a part of the weight is read for all of them."""
+    tokens, most = len(states), most_logits(states)
     high = max(1, min(tokens, TILE_TOKENS))
     wide = max(1, min(vocabulary, most // high))
     for column in range(0, vocabulary, wide):
         for row in range(0, tokens, high):
             yield slice(row, min(row + high, tokens)), slice(column, min(column + wide, vocabulary))
+
+
+def most_logits(states: Tensor) -> int:
+    """Logits of one tile on this device."""
+    return TILE_LOGITS["cpu" if states.device.type == "cpu" else "cuda"]
 
 
 def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, columns: slice) -> Tensor:
@@ -105,8 +110,8 @@ def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, columns: slice)
     return (product if bias is None else product + bias[columns].to(states.dtype)).float()
 
 
-def _place(weight: Tensor, into_grad: bool) -> Tensor:
-    """Where the weight's gradient is added up."""
+def place(weight: Tensor, into_grad: bool) -> Tensor:
+    """Where the weight's gradient is added up: its own, or a new tensor."""
     if not into_grad:
         return torch.zeros_like(weight)
     if weight.grad is None:

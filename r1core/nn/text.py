@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from r1core.errors import SetupError
+from r1core.nn.alignment import pieces
+from r1core.nn.marks import text_marks
 from r1core.types import Message, Tokens
 
 _OPENED = re.compile(r"<think>\s*$")
@@ -44,6 +47,21 @@ class ChatText:
         )
         dropped = (*self.end_ids, self.tokenizer.pad_token_id, self.tokenizer.bos_token_id)
         self._dropped = np.array([token for token in dropped if token is not None], dtype=np.int64)
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """Ids below this are tokens; a model's head may have more rows."""
+        return int(max(self.tokenizer.get_vocab().values())) + 1
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes that each token stands for (`r1core.nn.alignment`)."""
+        return pieces(self.tokenizer)
+
+    @cached_property
+    def marks(self) -> dict[str, str]:
+        """The hashes of its tokenizer and of its chat template, by content."""
+        return text_marks(self.tokenizer)
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt as text, up to where the answer begins."""

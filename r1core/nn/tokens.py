@@ -8,7 +8,7 @@ head that is no plain matrix, is computed in chunks of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from r1core.errors import SetupError
 from r1core.nn.batch import Batch
 from r1core.nn.head import ReadHead
+from r1core.nn.lm_head import LMHead
 from r1core.nn.loading import SCORE
 from r1core.nn.view import TokenView
 
@@ -30,38 +32,72 @@ class TokenReader:
     """Reads the counted tokens of micro-batches through `module`, a Hugging Face causal language model, or one for
     sequence classification, which gives scores and nothing else."""
 
-    def __init__(self, module: Any, *, whole_logits: int | None = None, into_grad: bool = False) -> None:
+    def __init__(
+        self, module: Any, *, whole_logits: int | None = None, into_grad: bool = False, vocabulary: int | None = None
+    ) -> None:
         """`into_grad`: nobody but this process's optimizer waits for the gradient of the head's weight, so that it may
-        be added in place."""
+        be added in place. `vocabulary`: tokens of the tokenizer, where the head may have more rows."""
         self.module = module
-        vocabulary = module.config.get_text_config(decoder=True).vocab_size
-        self.chunk_tokens = max(1, (WHOLE_LOGITS if whole_logits is None else whole_logits) // vocabulary)
+        self.width: int = module.config.get_text_config(decoder=True).vocab_size
+        self.vocabulary = vocabulary
+        self.into_grad = into_grad
+        self.chunk_tokens = max(1, (WHOLE_LOGITS if whole_logits is None else whole_logits) // self.width)
         self.head = getattr(module, SCORE, None)
         self.plain_head = self.head is not None or has_plain_head(module)
-        self.tiles = self.head is None and self.plain_head and _reads_tiles(module, into_grad=into_grad)
+        self.tiles = self.head is None and self.plain_head and _reads_tiles(module)
 
     def view(self, batch: Batch, reads: Collection[str]) -> TokenView:
-        """The batch as a loss sees it. `reads`: of "logprob", "entropy", "logits"; "score" of a score head."""
+        """The batch as a loss sees it. `reads`: of "logprob", "entropy", "logits", "head"; "score" of a score head."""
+        states = self._states(batch)
         return TokenView(
-            columns=batch.columns, sequence=batch.sequence, targets=batch.targets, given=self.read(batch, reads)
+            columns=batch.columns,
+            sequence=batch.sequence,
+            targets=batch.targets,
+            given=self._given(states, batch.targets, reads),
+            batch=batch,
+            lm_head=self._lm_head(states) if "head" in reads else None,
         )
 
     def read(self, batch: Batch, reads: Collection[str]) -> dict[str, Tensor]:
         """The tensors named in `reads`: (N,) each, (N, V) for "logits"; all float32."""
-        states = self._states(batch)
+        return self._given(self._states(batch), batch.targets, reads)
+
+    def lm_head(self, batch: Batch) -> LMHead:
+        """The head, with the hidden states that predict the batch's counted tokens. A batch of no rows needs none."""
+        if len(batch.ids):
+            return self._lm_head(self._states(batch))
+        return LMHead(
+            torch.zeros(0, self.width, device=self.module.device), width=self.width, vocabulary=self.vocabulary
+        )
+
+    def _given(self, states: Tensor, targets: Tensor, reads: Collection[str]) -> dict[str, Tensor]:
         if "logits" in reads or len(states) <= self.chunk_tokens:
-            return self._chunk(states, batch.targets, reads)
+            return self._chunk(states, targets, reads)
+        if not {"logprob", "entropy", "score"} & set(reads):
+            return {}
         if self.tiles:
-            logprob, entropy = self.module.get_output_embeddings()(states, batch.targets, "entropy" in reads)
-            return {name: value for name, value in (("logprob", logprob), ("entropy", entropy)) if name in reads}
+            entropy, into_grad = "entropy" in reads, self.into_grad
+            found = self.module.get_output_embeddings()(
+                states, lambda states, weight, bias: _read(states, weight, bias, targets, entropy, into_grad)
+            )
+            return {name: value for name, value in zip(("logprob", "entropy"), found, strict=True) if name in reads}
         pieces = torch.split(states, self.chunk_tokens)
         chunks = [
-            checkpoint(self._chunk, piece, targets, reads, use_reentrant=False)
+            checkpoint(self._chunk, piece, part, reads, use_reentrant=False)
             if torch.is_grad_enabled()
-            else self._chunk(piece, targets, reads)
-            for piece, targets in zip(pieces, torch.split(batch.targets, self.chunk_tokens), strict=True)
+            else self._chunk(piece, part, reads)
+            for piece, part in zip(pieces, torch.split(targets, self.chunk_tokens), strict=True)
         ]
         return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+    def _lm_head(self, states: Tensor) -> LMHead:
+        if self.head is not None:
+            raise SetupError("this model has no next-token logits", where="policy", fix="open it with another head")
+        module = self.module.get_output_embeddings()
+        if self.tiles:
+            return LMHead(states, module, width=self.width, vocabulary=self.vocabulary, into_grad=self.into_grad)
+        logits = module(states) if self.plain_head else states
+        return LMHead(logits, width=self.width, vocabulary=self.vocabulary)
 
     def _states(self, batch: Batch) -> Tensor:
         """(N, H) hidden states of the predictors, or (N, V) logits where the head is not plain."""
@@ -77,8 +113,10 @@ class TokenReader:
     def _chunk(self, states: Tensor, targets: Tensor, reads: Collection[str]) -> dict[str, Tensor]:
         if self.head is not None:
             return {"score": self.head(states).squeeze(-1).float()} if "score" in reads else {}
-        logits = (self.module.get_output_embeddings()(states) if self.plain_head else states).float()
         given: dict[str, Tensor] = {}
+        if not {"logprob", "entropy", "logits"} & set(reads):
+            return given
+        logits = (self.module.get_output_embeddings()(states) if self.plain_head else states).float()
         if "logprob" in reads:
             given["logprob"] = -functional.cross_entropy(logits, targets, reduction="none")
         if "entropy" in reads:
@@ -90,9 +128,9 @@ class TokenReader:
 
 
 @torch.no_grad()
-def _reads_tiles(module: Any, *, into_grad: bool) -> bool:
-    """Let the head, called with targets and whether entropies are asked for, read its own logits in tiles: inside its
-    call, so that whoever gathers its weight for a call (ZeRO) does so here. False for a head of another kind."""
+def _reads_tiles(module: Any) -> bool:
+    """Let the head, called with a function of states, weight and bias, have its logits read in tiles: inside its call,
+    so that whoever gathers its weight for a call (ZeRO) does so here. False for a head of another kind."""
     head: Any = module.get_output_embeddings()
     kind: Any = type(head)
     if kind is not torch.nn.Linear:  # adapters beside a head make it another kind
@@ -100,10 +138,8 @@ def _reads_tiles(module: Any, *, into_grad: bool) -> bool:
     plain = head.forward
     dtype = plain(head.weight[:1]).dtype
 
-    def forward(states: Tensor, targets: Tensor | None = None, entropy: bool = False) -> Any:
-        if targets is None:
-            return plain(states)
-        return _read(states.to(dtype), head.weight, head.bias, targets, entropy, into_grad)
+    def forward(states: Tensor, read: Callable[[Tensor, Tensor, Tensor | None], Any] | None = None) -> Any:
+        return plain(states) if read is None else read(states.to(dtype), head.weight, head.bias)
 
     head.forward = forward
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,3 +47,40 @@ def test_the_first_token_of_a_document_is_not_counted() -> None:
     batch = collate([sequence(4, 0)], [0], device=CPU)
     assert batch.targets.tolist() == [101, 102, 103]
     assert batch.columns["weight"].tolist() == [1, 2, 3]
+
+
+def tabled() -> list[TrainSequence]:
+    """Three sequences with columns of one and of two dimensions, of whole numbers and others."""
+    found = []
+    for length, start in ((6, 2), (4, 0), (5, 4)):
+        own = np.arange(start, length)
+        columns = {"weight": np.ones(len(own)), "ids": np.stack([own, own + 100], 1), "there": own % 2 == 0}
+        found.append(TrainSequence(ids=np.arange(length) + 10, start=start, columns=columns))
+    return found
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_columns_keep_their_shape_and_whole_numbers_stay_whole(packed: bool) -> None:
+    """Row for row beside the counted tokens; what nothing predicts is left out of all of them."""
+    batch = collate(tabled(), range(3), device=torch.device("cpu"), packed=packed)
+    assert batch.columns["ids"].dtype == torch.int64
+    assert batch.columns["weight"].dtype == batch.columns["there"].dtype == torch.float32
+    assert torch.equal(batch.columns["ids"][:, 0], batch.targets - 10)
+    assert torch.equal(batch.columns["ids"][:, 1], batch.targets + 90)
+    assert torch.equal(batch.columns["there"] == 1, batch.targets % 2 == 0)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "keep", [[True] * 8, [False] * 4 + [True] * 4, [False, True] * 4, [False] * 7 + [True], [False] * 8]
+)
+def test_taking_some_tokens_keeps_what_predicts_them(keep: list[bool], packed: bool) -> None:
+    """Rows without any of them go, but where they are packed; each predictor still stands before its target."""
+    batch, mask = collate(tabled(), range(3), device=torch.device("cpu"), packed=packed), torch.tensor(keep)
+    taken = batch.take(mask)
+    assert torch.equal(taken.targets, batch.targets[mask])
+    assert torch.equal(taken.sequence, batch.sequence[mask])
+    assert torch.equal(taken.columns["ids"], batch.columns["ids"][mask])
+    assert torch.equal(taken.ids.flatten()[taken.predictors], batch.ids.flatten()[batch.predictors[mask]])
+    assert torch.equal(taken.ids.flatten()[taken.predictors] + 1, taken.targets)
+    assert len(taken.ids) == (int(mask.any()) if packed else len(set(taken.sequence.tolist())))

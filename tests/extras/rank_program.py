@@ -24,7 +24,7 @@ from r1_plugins.transformers import TransformersPolicy
 from r1core.batching import weighted
 from r1core.components import Loss, Policy
 from r1core.losses import CrossEntropy
-from r1core.nn import head, tokens
+from r1core.nn import Measure, TokenView, head, tokens
 from r1core.types import TrainSequence
 
 LR = 1e-3
@@ -47,8 +47,23 @@ def rows(count: int = 9) -> list[TrainSequence]:
     return weighted(found, "token_mean", longest=30)
 
 
-def loss_of(kind: str) -> Loss:
-    """SFT's loss, or GRPO's with KL."""
+class Taught:
+    """The reverse KL to a frozen teacher on the whole vocabulary; its own two likeliest tokens made likelier, too."""
+
+    reads = frozenset({"head"})
+
+    def __init__(self, teacher: Policy) -> None:
+        self.teacher = teacher
+
+    def __call__(self, view: TokenView) -> Any:
+        far = view.head.divergence(self.teacher.head(view), Measure(kind="reverse", temperature=1.5))
+        return far - 0.1 * view.head.logprobs_at(view.head.likeliest(2)[0]).sum(1)
+
+
+def loss_of(kind: str, policy: Policy, job: dict[str, Any]) -> Loss:
+    """SFT's loss, GRPO's with KL, or a live teacher's."""
+    if kind == "taught":
+        return Taught(policy.frozen(Path(job["teacher"])))
     return CrossEntropy() if kind == "sft" else PolicyLoss(PpoClip(PpoClip.Config()), Kl(coefficient=0.1))
 
 
@@ -92,12 +107,14 @@ head._logits = watched
 def worked(job: dict[str, Any], kind: str) -> dict[str, Any]:
     """What one policy did with one loss."""
     TILES.clear()
-    policy, loss = policy_of(job), loss_of(kind)
+    policy = policy_of(job)
+    loss = loss_of(kind, policy, job)
     if "restore" in job:
         policy.restore(Path(job["restore"]))
     learned = rows()[: job.get("rows", 9)]
     reports = [policy.update(learned, loss, lr=LR) for _ in range(job["updates"])]
     logprobs = [each.tolist() for each in policy.logprobs(rows())]
+    likeliest = [each.tolist() for told in policy.top_logprobs(rows(), k=3, temperature=0.8) for each in told]
     said = ""
     if "save" in job:
         said = saved(policy, Path(job["save"]), failing=job.get("failing") == policy.world.rank)
@@ -105,7 +122,7 @@ def worked(job: dict[str, Any], kind: str) -> dict[str, Any]:
         policy.export(Path(job["export"]) / kind)
     if "weights" in job:
         save_file({name: weight.clone() for name, weight in policy.weights()}, f"{job['weights']}.{policy.world.rank}")
-    everywhere = {"logprobs": logprobs, "reports": reports, "said": said, "tiles": len(TILES)}
+    everywhere = {"logprobs": logprobs, "likeliest": likeliest, "reports": reports, "said": said, "tiles": len(TILES)}
     return {**everywhere, "ranks": policy.world.gather(everywhere)}
 
 

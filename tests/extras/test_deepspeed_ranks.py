@@ -98,6 +98,34 @@ def test_a_head_that_is_read_in_tiles_and_packing_change_no_step(
     assert plain["grpo"]["tiles"] == 0
 
 
+@pytest.mark.parametrize(("stage", "world", "rows"), [(0, 1, 9), (1, 2, 9), (2, 2, 1), (3, 1, 9), (3, 2, 9), (3, 2, 1)])
+def test_a_live_teacher_teaches_as_in_one_plain_process(
+    stage: int, world: int, rows: int, model: Path, tmp_path: Path
+) -> None:
+    """Whole distributions of both models, read in tiles where the student's head may be spread, and by a rank that has
+    no answer; and the likeliest tokens of each place, told to every rank."""
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    write_tokenizer(teacher)
+    TransformersPolicy(TransformersPolicy.Config(device="cpu")).create(teacher, LLAMA, seed=1)
+    same = {
+        "model": str(model),
+        "teacher": str(teacher),
+        "losses": ["taught"],
+        "updates": 6,
+        "tiles": True,
+        "rows": rows,
+    }
+    wanted = trained(tmp_path / "plain", engine="transformers", **same)["taught"]
+    found = trained(tmp_path / "ranks", engine="deepspeed", stage=stage, world=world, **same)["taught"]
+    for own, other in zip(found["reports"], wanted["reports"], strict=True):
+        assert own == pytest.approx(other, rel=RELATIVE, abs=RELATIVE)
+    assert wanted["reports"][-1]["loss"] < wanted["reports"][0]["loss"] - 0.01, "nothing was learned"
+    for rank in found["ranks"]:
+        for own, other in zip(rank["likeliest"], wanted["likeliest"], strict=True):
+            np.testing.assert_allclose(own, other, rtol=10 * RELATIVE, atol=10 * RELATIVE)
+
+
 @pytest.mark.parametrize(
     ("stage", "world", "then_stage", "then_world"), [(3, 2, 1, 1), (1, 1, 3, 2), (2, 2, 0, 1), (3, 2, 2, 2)]
 )

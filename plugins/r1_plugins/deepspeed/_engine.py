@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from r1_plugins.deepspeed import _ranks, _state
 from r1_plugins.deepspeed._settings import settings
@@ -23,12 +24,14 @@ from r1core.errors import SetupError
 from r1core.nn import (
     Batch,
     ChatText,
+    LMHead,
     Proof,
     TokenReader,
     add_adapters,
     checkpoint_gradients,
     collate,
     first_counted,
+    graded,
     micro_batches,
     open_model,
     pack,
@@ -37,7 +40,7 @@ from r1core.nn import (
     shares,
     trained,
 )
-from r1core.types import Floats, Head, TrainSequence
+from r1core.types import Floats, Head, TopLogprobs, TrainSequence
 
 if TYPE_CHECKING:
     from r1_plugins.deepspeed import DeepSpeedPolicy
@@ -48,14 +51,18 @@ WHERE = "policy deepspeed"
 class Wrapped(torch.nn.Module):
     """What DeepSpeed wraps: the model, the reading of its counted tokens and the loss, in one forward."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, vocabulary: int) -> None:
         super().__init__()
         self.model = model
-        self.reader = TokenReader(model)
+        self.reader = TokenReader(model, vocabulary=vocabulary)
         self.recorded: dict[str, torch.Tensor] = {}
 
-    def forward(self, batch: Batch, reads: Collection[str], loss: Loss | None) -> Any:
-        """What is read, or, with a loss, its sum; what that recorded is in `recorded`."""
+    def forward(
+        self, batch: Batch, reads: Collection[str], loss: Loss | None, ask: Callable[[LMHead], Any] | None = None
+    ) -> Any:
+        """What is read; with a loss its sum, and what that recorded is in `recorded`; or what the head answers."""
+        if ask is not None:
+            return ask(self.reader.lm_head(batch))
         if loss is None:
             return self.reader.read(batch, reads)
         view = self.reader.view(batch, reads)
@@ -67,7 +74,9 @@ class Wrapped(torch.nn.Module):
 class Engine:
     """A loaded model in its engine; one that is not trained has no optimizer and is not partitioned."""
 
-    def __init__(self, module: Any, config: DeepSpeedPolicy.Config, *, device: str, trainable: bool) -> None:
+    def __init__(
+        self, module: Any, config: DeepSpeedPolicy.Config, *, device: str, trainable: bool, vocabulary: int
+    ) -> None:
         library = _ranks.join(device)
         self.world = _ranks.Ranks(device)
         self.module = module
@@ -77,7 +86,7 @@ class Engine:
         module.to(self.device)
         if config.packing:
             pack(module, dtype=module.dtype, where=WHERE)
-        self.wrapped = Wrapped(module)
+        self.wrapped = Wrapped(module, vocabulary)
         self.engine: Any = self._initialized(library) if trainable else None
         self.norm = math.nan
         self.proven = False
@@ -99,7 +108,7 @@ class Engine:
                 parameter.data = parameter.data.to(dtype)  # the engine keeps float32 masters of what it trains
         if trainable and config.gradient_checkpointing:
             checkpoint_gradients(module)
-        return cls(module, config, device=device, trainable=trainable)
+        return cls(module, config, device=device, trainable=trainable, vocabulary=text.vocabulary)
 
     def _initialized(self, library: Any) -> Any:
         parameters = list(trained(self.module).values())
@@ -129,7 +138,7 @@ class Engine:
             lacks = "score head" if what == "score" else "next-token logits"
             raise SetupError(f"this model has no {lacks}", where=WHERE, fix="open it with another head")
         results: dict[int, Floats] = {}
-        for batch in self._batches(sequences, ()):
+        for batch in self._batches(sequences, {}):
             values = self._forward(batch, {what}, None)[what].double().cpu().numpy()
             owners = batch.sequence.cpu().numpy()
             for row, place in enumerate(batch.places):
@@ -138,10 +147,28 @@ class Engine:
         everywhere = {place: found for own in self.world.gather(results) for place, found in own.items()}
         return [everywhere[place] for place in range(len(sequences))]
 
+    @torch.no_grad()
+    def top_logprobs(self, sequences: Sequence[TrainSequence], *, k: int, temperature: float) -> list[TopLogprobs]:
+        """The `k` likeliest tokens in each counted place, and the token itself, in float32."""
+        results: dict[int, TopLogprobs] = {}
+        for batch in self._batches(sequences, {}):
+            ask = functools.partial(LMHead.graded, targets=batch.targets, k=k, temperature=temperature)
+            results |= graded(batch, sequences, (self.engine or self.wrapped)(batch, (), None, ask))
+        everywhere = {place: found for own in self.world.gather(results) for place, found in own.items()}
+        return [everywhere[place] for place in range(len(sequences))]
+
+    @torch.no_grad()
+    def lm_head(self, batch: Batch) -> LMHead:
+        """The head for the counted tokens of another model's micro-batch. A model that is not trained lies whole on
+        every rank, so that one may ask alone."""
+        if self.trainable:
+            raise SetupError("a model in training is no live teacher", where=WHERE, fix="open it with trainable=False")
+        return self.wrapped.reader.lm_head(batch)
+
     def _forward(self, batch: Batch, reads: Collection[str], loss: Loss | None) -> Any:
         return (self.engine or self.wrapped)(batch, reads, loss)
 
-    def _batches(self, sequences: Sequence[TrainSequence], columns: Collection[str]) -> list[Batch]:
+    def _batches(self, sequences: Sequence[TrainSequence], columns: Mapping[str, NDArray[Any]]) -> list[Batch]:
         """This rank's micro-batches, as many as the rank with the most has: the rest are empty."""
         places = shares([len(sequence.ids) for sequence in sequences], self.world.size)
         tokens, packed = self.config.micro_batch_tokens, self.config.packing
@@ -150,9 +177,10 @@ class Engine:
         batches = [collate(sequences, places, device=self.device, packed=packed) for places in own]
         return [*batches, *(self._empty(columns) for _ in range(rounds - len(own)))]
 
-    def _empty(self, columns: Collection[str]) -> Batch:
-        """One token of nobody's, with weight 0."""
-        nobody = TrainSequence(ids=np.zeros(2, dtype=np.int64), start=1, columns=dict.fromkeys(columns, np.zeros(1)))
+    def _empty(self, columns: Mapping[str, NDArray[Any]]) -> Batch:
+        """One token of nobody's, with weight 0 and noughts in columns like these."""
+        noughts = {name: np.zeros((1, *values.shape[1:]), values.dtype) for name, values in columns.items()}
+        nobody = TrainSequence(ids=np.zeros(2, dtype=np.int64), start=1, columns=noughts)
         batch = collate([nobody], [0], device=self.device, packed=self.config.packing)
         return Batch(**{**vars(batch), "places": ()})
 
@@ -162,7 +190,7 @@ class Engine:
         """One step of AdamW over the sequences, shared out among the ranks."""
         if not self.trainable:
             raise SetupError("this model is frozen", where=WHERE, fix="open it with trainable=True")
-        columns = sorted(sequences[0].columns) if sequences else ()
+        columns = sequences[0].columns if sequences else {}
         total, tokens, recorded = 0.0, 0, dict[str, float]()
         proof = None if self.proven or lr == 0 else Proof(trained(self.module), functools.partial(_state.own, self))
         for batch in self._batches(sequences, columns):
@@ -222,7 +250,7 @@ class Engine:
         broken = bool(norms) and not bool(torch.stack(norms).isfinite().all())
         return _ranks.largest(float(broken), self.device) == 0
 
-    def _drop(self, loss: Loss, columns: Collection[str]) -> float:
+    def _drop(self, loss: Loss, columns: Mapping[str, NDArray[Any]]) -> float:
         """Forget the gradients. ZeRO keeps them where only it finds them, and clears them in a step that it leaves out
         itself: so it is given one more gradient that is not a number."""
         if self.config.stage == 0:

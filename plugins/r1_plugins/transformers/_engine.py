@@ -14,7 +14,9 @@ from r1_plugins.transformers import _state
 from r1core.components import Loss
 from r1core.errors import SetupError
 from r1core.nn import (
+    Batch,
     ChatText,
+    LMHead,
     Proof,
     TokenReader,
     add_adapters,
@@ -23,6 +25,7 @@ from r1core.nn import (
     collate,
     compute_in_half,
     first_counted,
+    graded,
     micro_batches,
     open_model,
     pack,
@@ -33,17 +36,19 @@ from r1core.nn import (
     trained,
 )
 from r1core.policies import HuggingFacePolicy
-from r1core.types import Floats, Head, TrainSequence
+from r1core.types import Floats, Head, TopLogprobs, TrainSequence
+
+WHERE = "policy transformers"
 
 
 class Engine:
     """A loaded model and, from the first update on, its optimizer."""
 
-    def __init__(self, module: Any, config: HuggingFacePolicy.Config, *, trainable: bool) -> None:
+    def __init__(self, module: Any, config: HuggingFacePolicy.Config, *, trainable: bool, vocabulary: int) -> None:
         self.module = module
         self.config = config
         self.trainable = trainable
-        self.reader = TokenReader(module, into_grad=True)
+        self.reader = TokenReader(module, into_grad=True, vocabulary=vocabulary)
         self.optimizer: torch.optim.Optimizer | None = None
         self.proven = False
         """Whether a step of this process was seen to move all that is trained."""
@@ -66,17 +71,17 @@ class Engine:
         if half and trainable:
             compute_in_half(module, device)
         if config.packing:
-            pack(module, dtype=torch.bfloat16 if half else torch.float32, where="policy transformers")
+            pack(module, dtype=torch.bfloat16 if half else torch.float32, where=WHERE)
         if trainable and config.gradient_checkpointing:
             checkpoint_gradients(module)
-        return cls(module, config, trainable=trainable)
+        return cls(module, config, trainable=trainable, vocabulary=text.vocabulary)
 
     @torch.no_grad()
     def read(self, what: Literal["logprob", "score"], sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence, float64: its log-probabilities, or its score head's output."""
         if (what == "score") != (self.reader.head is not None):
             lacks = "score head" if what == "score" else "next-token logits"
-            raise SetupError(f"this model has no {lacks}", where="policy transformers", fix="open it with another head")
+            raise SetupError(f"this model has no {lacks}", where=WHERE, fix="open it with another head")
         results = [np.zeros(len(sequence.ids) - sequence.start) for sequence in sequences]
         for places in self._split(sequences):
             batch = collate(sequences, places, device=self.module.device, packed=self.config.packing)
@@ -87,10 +92,24 @@ class Engine:
                 results[place][skipped:] = values[owners == row]
         return results
 
+    @torch.no_grad()
+    def top_logprobs(self, sequences: Sequence[TrainSequence], *, k: int, temperature: float) -> list[TopLogprobs]:
+        """The `k` likeliest tokens in each counted place, and the token itself, in float32."""
+        found: dict[int, TopLogprobs] = {}
+        for places in self._split(sequences):
+            batch = collate(sequences, places, device=self.module.device, packed=self.config.packing)
+            found |= graded(batch, sequences, self.reader.lm_head(batch).graded(batch.targets, k, temperature))
+        return [found[place] for place in range(len(sequences))]
+
+    @torch.no_grad()
+    def lm_head(self, batch: Batch) -> LMHead:
+        """The head for the counted tokens of another model's micro-batch."""
+        return self.reader.lm_head(batch)
+
     def update(self, sequences: Sequence[TrainSequence], loss: Loss, *, lr: float) -> dict[str, float]:
         """One step of AdamW over all sequences; nothing changes when the loss or the gradient is not finite."""
         if not self.trainable:
-            raise SetupError("this model is frozen", where="policy transformers", fix="open it with trainable=True")
+            raise SetupError("this model is frozen", where=WHERE, fix="open it with trainable=True")
         self._make_room()
         proof = None if self.proven or lr == 0 else Proof(trained(self.module), self._own)
         total, tokens, recorded = 0.0, 0, dict[str, float]()
@@ -170,9 +189,7 @@ class Engine:
         """Raise RefusedError when the step left out something that is trained."""
         assert self.optimizer is not None
         step = int(next(iter(self.optimizer.state.values()))["step"])
-        refuse_frozen(
-            [proof.found(step=step, lr=lr, betas=self.config.betas, eps=self.config.eps)], "policy transformers"
-        )
+        refuse_frozen([proof.found(step=step, lr=lr, betas=self.config.betas, eps=self.config.eps)], WHERE)
         self.proven = True
 
     def _own(self, parameter: torch.nn.Parameter, key: str) -> torch.Tensor | None:
