@@ -95,7 +95,7 @@ class Ref:
     While a recipe is planned the value is a stage id; a running component gets the artifact's folder.
     """
 
-    def __init__(self, artifact: Literal["model", "data"], *, agree: tuple[str, ...] = ()) -> None:
+    def __init__(self, artifact: Literal["model", "data", "signals"], *, agree: tuple[str, ...] = ()) -> None:
         self.artifact = artifact
         self.agree = agree
         """Options that must be those of the trainer that made the artifact: what a reward model `sees`."""
@@ -114,7 +114,10 @@ class OfProblem:
 UseAdvantage: TypeAlias = Annotated[Use, Kind("advantage")]
 UseObjective: TypeAlias = Annotated[Use, Kind("objective")]
 UseFilter: TypeAlias = Annotated[Use, Kind("filter")]
+UseTeacher: TypeAlias = Annotated[Use, Kind("sampler")]
+"""A sampler in a component's options: one that grades (`score`), the plan refuses others."""
 UseSource: TypeAlias = Annotated[Use, Kind("source")]
 ModelRef: TypeAlias = Annotated[str, Ref("model")]
 DataRef: TypeAlias = Annotated[str, Ref("data")]
+SignalsRef: TypeAlias = Annotated[str, Ref("signals")]
 ProblemFields: TypeAlias = Annotated[dict[str, str], OfProblem()]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from r1core.choices import Use
-from r1core.types import Answer, At, Floats, Group, Problem, Rollout
+from r1core.types import Answer, At, Floats, Group, Problem, Rollout, Signal, Tokens
 
 if TYPE_CHECKING:
     from r1core.components import Policy
@@ -28,6 +28,69 @@ class RewardContext(Protocol):
         ...
 
 
+class SampleRecord(Protocol):
+    """What the core hands a sampler that asks elsewhere: what comes of each call is on disk before it is used, so that
+    nothing is asked, or paid for, twice. `place` is the number that the request gives an answer (`samples`)."""
+
+    @property
+    def calls(self) -> int:
+        """Calls to this teacher that may have been billed, by whoever has used the record."""
+        ...
+
+    @property
+    def usd(self) -> float:
+        """What they have cost, USD."""
+        ...
+
+    @property
+    def answers(self) -> int:
+        """Answers of this teacher that are kept, refusals included."""
+        ...
+
+    def asking(self, place: int, *, usd: float) -> None:
+        """A call is about to be made, which can cost so much at most. It must end in one of the three below."""
+        ...
+
+    def lost(self, place: int) -> None:
+        """It came to nothing, and may be billed all the same."""
+        ...
+
+    def unbilled(self, place: int) -> None:
+        """It was turned away, and costs nothing."""
+        ...
+
+    def keep(self, rollout: Rollout, *, usd: float, tokens_in: int | None, calls: int = 1) -> None:
+        """It brought this answer, or was `refused` for good. On disk when this returns. `calls`: 0 if not billed."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say a line to whoever watches."""
+        ...
+
+    def stopping(self) -> bool:
+        """Whether the run was asked to stop: what waits then raises `Interrupted`."""
+        ...
+
+
+class Signals(Protocol):
+    """What a teacher said of texts, as a `signals` stage left it: read as it is asked for, never all at once."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What they are, from `signals.json`: `teacher` (who), `tokenizer` and `template` (the marks of
+        `Policy.text_marks`), `temperature`, `k`, `scheme`, and the counts."""
+        ...
+
+    @property
+    def lengths(self) -> Tokens:
+        """(rows,) tokens of each text, prompt included."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> Signal: ...
+
+
 class TrainContext(Protocol):
     """What the core hands a trainer. All of it is derived from the plan and the seed."""
 
@@ -43,6 +106,10 @@ class TrainContext(Protocol):
 
     def answers(self) -> list[Answer]:
         """Answers already written and scored: the rows of the stage's `data` that were kept, in order."""
+        ...
+
+    def signals(self, ref: str) -> Signals:
+        """What a teacher said of texts: the artifact of a `signals` stage (a `SignalsRef` of the trainer's config)."""
         ...
 
     def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 START_S = 300
@@ -36,8 +36,9 @@ ENVIRONMENT = {
 class VllmProcess:
     """A server and the processes below it."""
 
-    def __init__(self, model: Path, log: Path, *, longest: int) -> None:
+    def __init__(self, model: Path, log: Path, *, longest: int, options: Sequence[str]) -> None:
         self._model = model
+        self._options = options
         self._longest = str(longest)
         self._log = log
         with socket.socket() as free:
@@ -50,7 +51,7 @@ class VllmProcess:
         """Again, where it was killed, on the model that it was started on first."""
         where = ("--host", "127.0.0.1", "--port", str(self.port))
         what = ("--model", str(self._model), "--max-model-len", self._longest)
-        command = (sys.executable, "-m", "vllm.entrypoints.openai.api_server", *where, *what, *OPTIONS)
+        command = (sys.executable, "-m", "vllm.entrypoints.openai.api_server", *where, *what, *self._options)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=os.environ | ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
@@ -82,9 +83,12 @@ class VllmProcess:
 
 
 @contextlib.contextmanager
-def running(model: Path, count: int, logs: Path, *, longest: int = 512) -> Iterator[list[VllmProcess]]:
+def running(
+    model: Path, count: int, logs: Path, *, longest: int = 512, options: Sequence[str] = OPTIONS
+) -> Iterator[list[VllmProcess]]:
     """So many servers of the model, which answer; `longest` tokens of prompt and answer together."""
-    servers = [VllmProcess(model, logs / f"server{number}.log", longest=longest) for number in range(count)]
+    places = [logs / f"server{number}.log" for number in range(count)]
+    servers = [VllmProcess(model, place, longest=longest, options=options) for place in places]
     try:
         for server in servers:
             server.wait()
