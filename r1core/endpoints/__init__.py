@@ -16,9 +16,12 @@ from r1core.choices import Secret
 from r1core.endpoints.client import Client, End, Gate, ask, lacking
 from r1core.endpoints.failures import BadReply, Declined, EndpointError, GaveUp
 from r1core.endpoints.options import Endpoint
+from r1core.endpoints.spending import Budget, Caps, Prices
 
 __all__ = [
     "BadReply",
+    "Budget",
+    "Caps",
     "Client",
     "Declined",
     "End",
@@ -26,6 +29,7 @@ __all__ = [
     "EndpointError",
     "Gate",
     "GaveUp",
+    "Prices",
     "Secret",
     "ask",
     "lacking",

@@ -1,47 +1,93 @@
 """Where the answers of a sample stage come from: a model, the problems themselves, or both.
 
     model                 sampled; `instruction` and `shots` say how it is asked, and stay out of the rows
-    given                 the problems' own completions: supervised data
+    given                 those that are there already, of a source or of other stages (given.py)
     given_with_thinking   the same, with thinking that the model adds; trivial questions get none
 
-The last two are how DeepSeek-R1's general data was made, the first how its cold start was explored
+A teacher that answers elsewhere (`Sampler.remote`), and any stage with a `ledger`, is asked for each answer once
+(traces.py). The last two are how DeepSeek-R1's general data was made, the first how its cold start was explored
 (arXiv:2501.12948, v1 2.3.1, v2 B.3.3).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TypeAlias
+from types import TracebackType
+from typing import Self, TypeAlias
 
-import numpy as np
-
-from r1core.errors import RecipeError
+from r1core.components import Policy, Sampler
 from r1core.recipe.schema import SampleSpec
 from r1core.stages.base import Job
+from r1core.stages.given import completion_of, rollout_of
 from r1core.stages.sampling import Arrived, sample_groups, unheard
-from r1core.types import Group, Message, Problem, Response, Rollout, Tokens
+from r1core.stages.traces import Traces, ledger_of
+from r1core.types import Group, Message, Problem
 
 Answers: TypeAlias = Callable[[Sequence[Problem], int, Arrived], list[Group]]
 """The groups of one unit's problems; the unit's number goes into the keys. Sampled answers are told of as they come."""
 CLOSE = "</think>"
 
 
-def answers_of(job: Job) -> Answers:
-    """What answers the stage's problems. Opens the model where one is asked."""
-    spec = job.stage.stage.sample
-    assert spec is not None, "a sample stage says what to sample"
-    if spec.answers == "given":
-        return lambda chunk, unit, arrived: [_group(problem, _completion(problem)) for problem in chunk]
-    ask = _asker(job, spec, samples=spec.samples if spec.answers == "model" else 1)
-    return ask if spec.answers == "model" else lambda chunk, unit, arrived: _thought_through(ask, spec, chunk, unit)
+class Answering:
+    """What answers the stage's problems, as `Answers` do. Opens the model, or the ledger, at the first question."""
+
+    def __init__(self, job: Job) -> None:
+        assert job.stage.stage.sample is not None, "a sample stage says what to sample"
+        self._job = job
+        self._spec = job.stage.stage.sample
+        self._ask: Answers | None = None
+        self._traces: Traces | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+        if self._traces is not None and self._traces.calls:
+            self._job.note(self._traces.told())
+
+    def __call__(self, chunk: Sequence[Problem], unit: int, arrived: Arrived) -> list[Group]:
+        """The groups of one unit's problems."""
+        spec = self._spec
+        if self._ask is None:
+            self._ask = self._asker(samples=spec.samples if spec.answers == "model" else 1)
+        if spec.answers == "model":
+            return self._ask(chunk, unit, arrived)
+        return _thought_through(self._ask, spec, chunk, unit)
+
+    def metrics(self) -> dict[str, float]:
+        """What the answers of the stage so far took, where they are kept in a ledger."""
+        return self._traces.metrics(self._job.last_metrics) if self._traces is not None else {}
+
+    def _asker(self, *, samples: int) -> Answers:
+        job, spec = self._job, self._spec
+        policy, sampler = _engines(job)
+        if sampler.remote or spec.ledger:
+            ledger = self._open.enter_context(ledger_of(job))
+            sampler = self._traces = Traces(job, sampler, ledger, lambda problem: asked(problem, spec))
+            self._open.callback(self._traces.close)
+        return _sampled(job, policy, sampler, samples=samples)
 
 
-def _asker(job: Job, spec: SampleSpec, *, samples: int) -> Answers:
+def _engines(job: Job) -> tuple[Policy | None, Sampler]:
+    """What samples, and the model that it samples from where that is one of ours."""
     stage = job.stage.stage
+    assert stage.sampler is not None, "the plan gives every stage its engines"
+    if stage.model is None:
+        return None, job.build(stage.sampler, "sampler")
     assert isinstance(stage.model, str), "the plan checks what a sample stage needs"
     policy = job.policy().open(job.artifacts[stage.model], trainable=False)
-    sampler = job.sampler(policy)
+    return policy, job.sampler(policy)
+
+
+def _sampled(job: Job, policy: Policy | None, sampler: Sampler, *, samples: int) -> Answers:
+    stage = job.stage.stage
+    assert stage.sample is not None, "a sample stage says what to sample"
+    spec = stage.sample
 
     def ask(chunk: Sequence[Problem], unit: int, arrived: Arrived) -> list[Group]:
         return sample_groups(
@@ -82,30 +128,7 @@ def _thought_through(ask: Answers, spec: SampleSpec, chunk: Sequence[Problem], u
         problem, thinking = group.problem, group.rollouts[0].response.thinking or ""
         if len(problem.question) <= spec.trivial_chars:
             thinking = ""
-        answer = _completion(problem).rpartition(CLOSE)[2]
-        groups.append(_group(problem, f"<think>{f' {thinking}' if thinking else ''}{CLOSE}{answer}"))
+        answer = completion_of(problem).rpartition(CLOSE)[2]
+        rollout = rollout_of(problem, f"<think>{f' {thinking}' if thinking else ''}{CLOSE}{answer}")
+        groups.append(Group(problem=rollout.problem, rollouts=(rollout,)))
     return groups
-
-
-def _group(problem: Problem, text: str) -> Group:
-    """A text as if a model had said it. It has no tokens: there is no tokenizer that it was written with."""
-    none: Tokens = np.array([], dtype=np.int64)
-    rollout = Rollout(
-        problem=replace(problem, completion=None),
-        sample=0,
-        prompt_ids=none,
-        completion_ids=none,
-        logprobs=None,
-        response=Response.parse(text),
-    )
-    return Group(problem=rollout.problem, rollouts=(rollout,))
-
-
-def _completion(problem: Problem) -> str:
-    if problem.completion is None:
-        raise RecipeError(
-            f"problem {problem.id!r} has no completion to take",
-            where="sample, answers",
-            fix="give a source with completions, or let a model answer",
-        )
-    return problem.completion

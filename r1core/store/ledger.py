@@ -52,7 +52,7 @@ class Ledger:
         marks = {path.relative_to(self._root).as_posix(): asdict(FileMark.of(path)) for path in files}
         whole = {**entry, "files": marks}
         try:
-            append_all(self._file, _line(whole), at=self._file.seek(0, os.SEEK_END))
+            append_all(self._file, line_of(whole), at=self._file.seek(0, os.SEEK_END))
             os.fsync(self._file.fileno())
         except OSError as error:
             raise self._unwritable(error) from error
@@ -63,7 +63,7 @@ class Ledger:
         self._file.seek(0)
         lines, size = self._file.readall().splitlines(keepends=True), 0
         for line in lines:
-            entry = _entry(line)
+            entry = entry_of(line)
             if entry is None or not all(FileMark(**m).holds(self._root / name) for name, m in entry["files"].items()):
                 break
             self.entries.append(entry)
@@ -80,12 +80,12 @@ class Ledger:
         )
 
 
-def _line(entry: Mapping[str, Any]) -> bytes:
+def line_of(entry: Mapping[str, Any]) -> bytes:
     """The line of an entry, with its own checksum. NaN is written as Python's JSON does, and comes back."""
     return json.dumps({**entry, "sha256": _digest(entry)}).encode() + b"\n"
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def entry_of(line: bytes) -> dict[str, Any] | None:
     """What the line holds, None when it is not whole."""
     try:
         entry: dict[str, Any] = json.loads(line)

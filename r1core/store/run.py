@@ -7,15 +7,14 @@ children are about to be, and are waited for.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import socket
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from r1core.errors import RecipeError, SetupError
+from r1core.store.locks import is_gone, locked, owner, sign
 from r1core.store.stage import StageDirectory
 
 ORPHANS_S = 10.0
@@ -51,18 +50,17 @@ class RunDirectory:
 
     def _take(self, lock: int) -> None:
         until = time.monotonic() + ORPHANS_S
-        while not _locked(lock):
-            owner = os.pread(lock, 200, 0).decode(errors="replace").strip()
-            if not _gone(owner) or time.monotonic() > until:
+        while not locked(lock):
+            name = owner(lock)
+            if not is_gone(name) or time.monotonic() > until:
                 os.close(lock)
                 raise RecipeError(
-                    f"the run directory is in use by {owner or 'another process'}",
+                    f"the run directory is in use by {name}",
                     where=str(self.path),
                     fix="wait for it or end it, or choose another --run-dir",
                 )
             time.sleep(0.05)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{_name(os.getpid())}\n".encode(), 0)
+        sign(lock)
         self._lock = lock
 
     def _sweep(self) -> None:
@@ -94,29 +92,3 @@ class RunDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _name(pid: int) -> str:
-    return f"process {pid} on {socket.gethostname()}"
-
-
-def _gone(owner: str) -> bool:
-    """Whether the owner, as `.lock` names it, was a process of this machine that is no more."""
-    pid = owner.split()[1] if owner.startswith("process ") else ""
-    if not pid.isdecimal() or owner != _name(int(pid)):
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

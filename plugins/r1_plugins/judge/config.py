@@ -8,18 +8,11 @@ from pydantic import Field, JsonValue, model_validator
 
 from r1core.choices import Options, Uncounted
 from r1core.components import Reward
-from r1core.endpoints import Endpoint
+from r1core.endpoints import Caps, Endpoint, Prices
 
 Mode: TypeAlias = Literal["verdict", "score", "pairwise"]
 RESERVED = frozenset({"messages", "model", "stream", "n", "response_format"})
 """Fields of a request that the judge writes itself."""
-
-
-class Prices(Options):
-    """What the endpoint takes."""
-
-    input: float = Field(ge=0, description="USD per million tokens that it reads")
-    output: float = Field(ge=0, description="USD per million tokens that it writes")
 
 
 class Outage(Options):
@@ -96,6 +89,18 @@ class JudgeConfig(Reward.Config):
         if written:
             raise ValueError(f"request may not set {', '.join(sorted(written))}: the judge writes that itself")
         return self
+
+    @property
+    def caps(self) -> Caps:
+        """How far it may go."""
+        return Caps(
+            prices=self.prices,
+            max_calls=self.max_calls,
+            max_usd=self.max_usd,
+            max_tokens=self.max_tokens,
+            where=f"reward judge, model {self.model}",
+            kept="every verdict",
+        )
 
     def body(self, messages: list[dict[str, str]], schema: dict[str, Any] | None) -> dict[str, Any]:
         """A request. With the same options and messages it is the same, to the byte."""

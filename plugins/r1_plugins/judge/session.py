@@ -16,13 +16,12 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from r1_plugins.judge.breaker import TICK_S, Breaker, CircuitOpen
-from r1_plugins.judge.budget import Budget
 from r1_plugins.judge.config import JudgeConfig
 from r1_plugins.judge.questions import Question, key_of
 from r1_plugins.judge.record import Blame, Record
 from r1_plugins.judge.replies import Reply, read
 from r1_plugins.judge.turns import Room, Turn
-from r1core.endpoints import BadReply, Client, EndpointError, GaveUp
+from r1core.endpoints import BadReply, Budget, Client, EndpointError, GaveUp
 from r1core.errors import Interrupted
 from r1core.types import Status
 
@@ -67,7 +66,7 @@ class Session:
         self._healthy = healthy
         self._stopping = stopping
         self._where = f"judge {config.model} at {config.endpoint.origin}"
-        self._budget = Budget(config, record)
+        self._budget = Budget(config.caps, record)
         self._breaker = Breaker(self._where, config.outage, per_minute=config.per_minute, note=note, stopping=stopping)
         self._room = Room(config.concurrent)
         self._one_look = asyncio.Lock()
@@ -146,7 +145,7 @@ class Session:
             await self._call(body, key, new=new)
         reply = self._record.reply(key)
         value = None if reply is None else read(reply, question.allowed, form=self._config.reply)
-        return value, self._budget.bill(body, reply)
+        return value, self._bill(body, reply)
 
     async def _call(self, body: dict[str, Any], key: str, *, new: bool = False, look: bool = False) -> None:
         """One call, put down before it is used; a look goes past the breaker, and is not tried again."""
@@ -160,7 +159,10 @@ class Session:
                 reply = Reply.of(await client.post(PATH, body, once=look, gate=turn))
             except BadReply:
                 reply = None
-            self._record.keep_reply(key, reply, self._budget.bill(body, reply))
+            self._record.keep_reply(key, reply, self._bill(body, reply))
+
+    def _bill(self, body: dict[str, Any], reply: Reply | None) -> float:
+        return self._budget.bill(body, *((reply.tokens_in, reply.tokens_out) if reply is not None else (None, None)))
 
     async def _look(self) -> None:
         """Whether the judge answers: one call. Raises EndpointError."""

@@ -15,8 +15,7 @@ from collections.abc import Callable
 from typing import Self
 
 from r1_plugins.judge.breaker import LEAST_FAILURES, Breaker, CircuitOpen
-from r1_plugins.judge.budget import Budget
-from r1core.endpoints import End
+from r1core.endpoints import Budget, End
 
 
 class Room:
