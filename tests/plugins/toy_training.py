@@ -81,7 +81,14 @@ class ToyPolicy:
         return [np.array([ord(letter) for letter in text], dtype=np.int64) for text in texts]
 
     def decode(self, ids: Tokens) -> str:
-        return "".join(chr(token) for token in ids)
+        return "".join(chr(token) for token in ids if token)
+
+    def prefilled(self, messages: Sequence[Mapping[str, str]]) -> str:
+        return ""
+
+    @property
+    def text_marks(self) -> Mapping[str, str]:
+        return {}
 
 
 class ToyContext:

@@ -1,146 +1,124 @@
-"""Distillation: a student learns a teacher's verified traces, or the teacher's verdict on its own.
+"""Distillation: a student learns a teacher's verified traces, its distributions, or its verdict on the student's own.
 
-Two signals, together or alone:
+Four signals, each optional, one after the other or together in every update (`mix: together`):
 
-* traces (the stage's `data`): cross-entropy on the teacher's answers, which is how every R1 student
-  was made (DeepSeek-R1 v2, B.4.3: SFT only, 2-3 epochs, cosine to a tenth).
-* on_policy: the student answers, the teacher grades each token. With
-  A_t = log P(y_t) - log Q_old(y_t) as the advantage of a plain policy gradient, the expected gradient
-  is exactly that of the reverse KL  KL(Q || P)  (one log-prob of the teacher for each token).
+* traces (the stage's `data`): cross-entropy on the teacher's answers, which is how every R1 student was made
+  (DeepSeek-R1 v2, B.4.3: SFT only, 2-3 epochs, cosine to a tenth).
+* cached (a `signals` stage): a divergence on the teacher's likeliest tokens of each place, as a cache holds them.
+* live (the stage's `data`): a divergence over the whole vocabulary, the teacher in memory.
+* on_policy (the stage's `problems`): the teacher grades what the student answers, by log-probs or whole distributions.
+
+    student: {train: {use: distill, traces: {}, on_policy: {teacher: r1}, mix: together, lr: 1.0e-5}, ...}
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
-import numpy as np
-from pydantic import Field, model_validator
-
-from r1core.batching import Supervision, imitate, weighted
-from r1core.choices import ModelRef, Options
+from r1core.choices import Use
 from r1core.components import Trainer
 from r1core.contexts import TrainContext
-from r1core.errors import RecipeError
 from r1core.estimates import Role
 from r1core.hookspecs import hookimpl
-from r1core.losses import CrossEntropy, PolicyGradient
 from r1core.schedules import LearningRate
-from r1core.types import At, Rollout, Step, TrainSequence
+from r1core.types import At, Step
+
+from .answers import AnswersSource
+from .config import DistillConfig, Taught
+from .loss import Part
+from .teachers import Faculty
+from .texts import CachedSource, Data, LiveSource, TracesSource
+from .update import Lesson, learn
 
 
-class OnPolicy(Options):
-    """Learning from the teacher's log-probs on the student's own answers."""
+class Source(Protocol):
+    """One signal of a running stage."""
 
-    teacher: ModelRef = Field(description="the stage whose model grades; its tokenizer must be the student's")
-    steps: int = Field(50, ge=1, description="optimizer steps, after the traces")
-    prompts: int = Field(32, ge=1, description="problems in a batch")
-    samples: int = Field(4, ge=1, description="answers to each problem")
-    lr: LearningRate = Field(LearningRate(peak=1e-5), description="learning rate, a number or a schedule")
+    name: str
+    lr: LearningRate
+    steps: int
+    """Updates that it is there for by itself: its epochs, or its `steps`."""
+    parts: Sequence[Part]
+
+    def lessons(self, at: At, number: int) -> list[Lesson]:
+        """What it brings to its update `number`, which may be beyond `steps`: then it starts over."""
+        ...
 
 
 class Distill(Trainer):
-    """Make a student of a teacher: cross-entropy on its traces, then reverse KL on the student's own answers."""
+    """Make a student of a teacher: by its traces, by its distributions, by its verdict on the student's own answers."""
 
     name = "distill"
 
-    class Config(Trainer.Config):
-        traces: Supervision | None = Field(None, description="learn the stage's `data`: the teacher's verified answers")
-        on_policy: OnPolicy | None = Field(None, description="reverse KL to the teacher on the student's answers")
-
-        @model_validator(mode="after")
-        def _some_signal(self) -> Distill.Config:
-            if self.traces is None and self.on_policy is None:
-                raise ValueError("give `traces`, `on_policy` or both: without them there is no signal")
-            return self
-
-    config: Config
+    Config = DistillConfig
+    config: DistillConfig
 
     @property
     def reads(self) -> frozenset[str]:
-        data = {"data"} if self.config.traces else set()
-        return frozenset(data | ({"problems"} if self.config.on_policy else set()))
+        c = self.config
+        data = {"data"} if c.traces or c.live else set()
+        return frozenset(data | ({"problems"} if c.on_policy else set()))
+
+    @property
+    def planned_steps(self) -> int | None:
+        on_policy = self.config.on_policy
+        return on_policy.steps if on_policy is not None and len(self.config.signals) == 1 else None
 
     @property
     def models_beside(self) -> dict[Role, str | None]:
-        return {"teacher": self.config.on_policy.teacher} if self.config.on_policy else {}
+        asked = [signal for signal in self.config.signals.values() if isinstance(signal, Taught)]
+        local = [r.teacher for signal in asked for r in signal.routes if not isinstance(r.teacher, Use)]
+        return {"teacher": local[0]} if local else {}
 
     def update_tokens(self, length: int) -> int:
-        traces, answers = self.config.traces, self.config.on_policy
-        of_traces = max(traces.batch_tokens, length) if traces else 0
-        return max(of_traces, answers.prompts * answers.samples * length if answers else 0)
+        c = self.config
+        given = [max(each.batch_tokens, length) for each in (c.traces, c.cached, c.live) if each is not None]
+        answers = [c.on_policy.prompts * c.on_policy.samples * length] if c.on_policy else []
+        return sum(given + answers) if c.together else max(given + answers)
 
     def run(self, context: TrainContext) -> Iterator[Step]:
-        traces = self.config.traces
-        batches = traces.batches(context) if traces else []
-        planned = len(batches) + (self.config.on_policy.steps if self.config.on_policy else 0)
-        grade = _Grader(context, self.config.on_policy) if self.config.on_policy else None
-        for at in context.steps(planned):
-            place = at.position * planned // at.length
-            if traces and place < len(batches):
-                yield imitate(context, batches[place], CrossEntropy(), traces.lr.at(place, len(batches)))
-            elif grade:
-                yield grade.step(at, place - len(batches))
+        sources = self._sources(context)
+        yield from _together(context, sources, self.config.lr) if self.config.lr else _in_turn(context, sources)
+
+    def _sources(self, context: TrainContext) -> list[Source]:
+        c, faculty = self.config, Faculty(context)
+        data = Data(context) if c.traces or c.live else None
+        found: list[Source] = []
+        if c.traces is not None and data is not None:
+            found.append(TracesSource(context, c.traces, data))
+        if c.cached is not None:
+            found.append(CachedSource(context, c.cached))
+        if c.live is not None and data is not None:
+            found.append(LiveSource(context, c.live, data, faculty))
+        if c.on_policy is not None:
+            found.append(AnswersSource(context, c.on_policy, faculty))
+        return found
 
 
-class _Grader:
-    """On-policy steps: sample, ask the teacher, one update."""
-
-    def __init__(self, context: TrainContext, options: OnPolicy) -> None:
-        self.context = context
-        self.options = options
-        self.teacher = context.model(options.teacher)
-
-    def step(self, at: At, index: int) -> Step:
-        o = self.options
-        groups = self.context.rollouts(at, prompts=o.prompts, samples=o.samples)
-        rollouts = [rollout for group in groups for rollout in group.rollouts]
-        self._check(rollouts, index)
-        lr = o.lr.at(index, o.steps)
-        batch = [_sequence(rollout) for rollout in rollouts if len(rollout.completion_ids)]
-        if not batch:
-            note = f"nothing to learn from: all {len(rollouts)} answers are empty"
-            return Step(metrics={"loss": 0.0, "grad_norm": 0.0, "learning_rate": lr, "num_tokens": 0.0}, note=note)
-        gaps = [
-            teacher - student
-            for teacher, student in zip(self.teacher.logprobs(batch), self.context.policy.logprobs(batch), strict=True)
-        ]
-        graded = [
-            TrainSequence(ids=sequence.ids, start=sequence.start, columns={"advantage": gap})
-            for sequence, gap in zip(batch, gaps, strict=True)
-        ]
-        metrics = self.context.policy.update(weighted(graded, "token_mean"), PolicyGradient(), lr=lr)
-        gap = np.concatenate(gaps)
-        logged = {
-            "reverse_kl": float(-gap.mean()),  # k1: unbiased, the mean over the student's own tokens
-            "reverse_kl_k3": float((np.expm1(gap) - gap).mean()),  # k3: unbiased too, less spread, never negative
-            "learning_rate": lr,
-            "num_tokens": float(gap.size),
-        }
-        return Step(metrics={**metrics, **logged}, sample=rollouts[at.step % len(rollouts)])
-
-    def _check(self, rollouts: list[Rollout], index: int) -> None:
-        """Refuse what would make the log-probs incomparable: another tokenizer, or another temperature than 1."""
-        if any(rollout.logprobs is None for rollout in rollouts):
-            raise RecipeError(
-                "on-policy distillation samples at temperature 1 and top_p 1, where its gradient is the reverse KL's",
-                where="trainer distill, on_policy",
-                fix="take temperature and top_p out of the stage's sampling",
-            )
-        student = self.context.policy
-        for rollout in rollouts if index == 0 else ():
-            ids, messages = rollout.completion_ids, rollout.problem.messages
-            same_prompt = np.array_equal(self.teacher.prompt_ids(messages), student.prompt_ids(messages))
-            if not same_prompt or self.teacher.decode(ids) != student.decode(ids):
-                raise RecipeError(
-                    "teacher and student have different tokenizers or chat templates, so their tokens differ",
-                    where="trainer distill, on_policy.teacher",
-                    fix="use models of one family, or learn the teacher's traces instead",
-                )
+def _in_turn(context: TrainContext, sources: Sequence[Source]) -> Iterator[Step]:
+    """All updates of one signal, then those of the next; an extension goes through them once more in miniature."""
+    planned = sum(source.steps for source in sources)
+    for at in context.steps(planned):
+        place = at.position * planned // at.length
+        for source in sources:
+            if place < source.steps:
+                yield learn(context, source.lessons(at, place), source.parts, lr=source.lr.at(place, source.steps))
+                break
+            place -= source.steps
 
 
-def _sequence(rollout: Rollout) -> TrainSequence:
-    ids = np.concatenate([rollout.prompt_ids, rollout.completion_ids])
-    return TrainSequence(ids=ids, start=len(rollout.prompt_ids), columns={})
+def _together(context: TrainContext, sources: Sequence[Source], lr: LearningRate) -> Iterator[Step]:
+    """As many updates as the longest signal has; the shorter ones start over."""
+    planned = max(source.steps for source in sources)
+    shorter = [f"{source.name} after {source.steps}" for source in sources if source.steps < planned]
+    if shorter:
+        context.note(f"{planned} updates of all signals together; {', '.join(shorter)} start over")
+    parts = [part for source in sources for part in source.parts]
+    for at in context.steps(planned):
+        place = at.position * planned // at.length
+        lessons = [lesson for source in sources for lesson in source.lessons(at, place)]
+        yield learn(context, lessons, parts, lr=lr.at(place, planned))
 
 
 @hookimpl

@@ -1,0 +1,105 @@
+"""The loss of an update that has tokens of several signals: each token gets the loss of its part.
+
+The column `part` numbers the parts. Their tokens may share a micro-batch, and each part is asked in each micro-batch,
+if of no tokens: where ranks train together they ask the same of the model, and record the same. A token of weight 0 has
+no signal; no part sees it. N = tokens of a part in the micro-batch, K = tokens that a cache kept of each place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from r1core.components import Policy
+    from r1core.nn import Measure, TokenView
+
+ADVANTAGE, PART, TOP_IDS, TOP_LOGPROBS = "advantage", "part", "top_ids", "top_logprobs"
+
+
+class Part(Protocol):
+    """What one signal makes of its tokens."""
+
+    name: str
+    """What its metrics are called by."""
+    reads: frozenset[str]
+    """What it needs of the policy, as a loss does."""
+
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        """(N,) the loss of each of its tokens."""
+        ...
+
+
+class Likelihood:
+    """- A_t log pi of the token, A_t the advantage, 1 for given texts: cross-entropy, or the policy gradient."""
+
+    reads = frozenset({"logprob"})
+
+    def __init__(self, name: str, *, given: bool) -> None:
+        self.name = name
+        self.given = given
+        """Whether its texts are given: the advantage is 1 everywhere."""
+
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        return -view.logprob if self.given else -view.columns[ADVANTAGE] * view.logprob
+
+
+class FromCache:
+    """A divergence on the teacher's likeliest tokens, from what a cache holds of them."""
+
+    reads = frozenset({"head"})
+
+    def __init__(self, name: str, measure: Measure) -> None:
+        self.name = name
+        self.measure = measure
+
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        from r1core.nn import on_support
+
+        k = self.measure.top_k
+        ids, teacher = (view.columns[name][:, :k] for name in (TOP_IDS, TOP_LOGPROBS))
+        student = view.head.logprobs_at(ids, self.measure.temperature)
+        value = on_support(student, teacher, ids >= 0, self.measure)
+        view.record(f"{self.name}/tail", (1 - teacher.exp().sum(1)).clamp(min=0))
+        view.record(f"{self.name}/student_tail", (1 - student.exp().sum(1)).clamp(min=0))
+        view.record(f"{self.name}/agreement", view.head.likeliest(1)[0][:, 0] == ids[:, 0])
+        return value
+
+
+class FromTeacher:
+    """A divergence from a teacher in memory, which reads the same tokens of the same micro-batch."""
+
+    reads = frozenset({"head"})
+
+    def __init__(self, name: str, teacher: Policy, measure: Measure) -> None:
+        self.name = name
+        self.teacher = teacher
+        self.measure = measure
+
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        student, teacher = view.head, self.teacher.head(view)
+        view.record(f"{self.name}/agreement", student.likeliest(1)[0][:, 0] == teacher.likeliest(1)[0][:, 0])
+        for whose, head in (("student", student), ("teacher", teacher)):
+            if head.width > head.vocabulary:
+                view.record(f"{self.name}/{whose}_masked_mass", head.masked_mass())
+        return student.divergence(teacher, self.measure)
+
+
+class Mixed:
+    """The parts' losses, each on its own tokens. Records each part's own as `<part>/loss`."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        self.reads = frozenset().union(*(part.reads for part in parts))
+
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        weight = view.columns["weight"]
+        total = weight.new_zeros(len(weight))
+        for number, part in enumerate(self.parts):
+            own = (view.columns[PART] == number) & (weight > 0)
+            loss = part(view.take(own))
+            view.record(f"{part.name}/loss", loss)
+            total = total.index_put((own.nonzero().squeeze(1),), loss.to(total.dtype))
+        return total

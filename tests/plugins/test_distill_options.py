@@ -1,0 +1,158 @@
+"""The options of distillation: what each divergence is made of, and that no option is without an effect."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, get_args
+
+import pytest
+from pydantic import ValidationError
+
+from r1_plugins.distill import Distill
+from r1_plugins.distill.divergence import Divergence, Kind, told
+from r1core.nn import CONVENTIONS, Measure, measure
+
+LIVE = {"teacher": "teacher"}
+CACHED = {"signals": "signals"}
+OWN = {"teacher": "teacher", "signal": "full"}
+
+
+def config(**options: Any) -> Distill.Config:
+    return Distill.Config.model_validate(options)
+
+
+# --- a divergence ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "made"),
+    [
+        ({}, Measure(kind="forward")),
+        ({"kind": "jsd", "beta": 0.1}, Measure(kind="jsd", beta=0.1, beta_on="teacher")),
+        ({"like": "kdflow", "kind": "jsd", "beta": 0.1}, Measure(kind="jsd", beta=0.1, beta_on="student")),
+        ({"like": "kdflow", "kind": "jsd", "beta_on": "teacher"}, Measure(kind="jsd", beta_on="teacher")),
+        (
+            {"like": "distillkit", "temperature": 2.0},
+            Measure(kind="forward", temperature=2.0, square=True, tail="teacher"),
+        ),
+        ({"like": "torchtune"}, Measure(kind="forward", entropy="left")),
+        (
+            {"like": "verl", "support": "teacher", "top_k": 8, "floor": -10.0},
+            Measure(kind="forward", support="teacher", top_k=8, tail="none", at_least_zero=True, floor=-10.0),
+        ),
+    ],
+)
+def test_what_is_written_wins_over_the_convention_it_is_like(written: Any, made: Measure) -> None:
+    assert Divergence.model_validate(written).measure("forward") == made
+
+
+def test_the_options_are_those_that_a_measure_has() -> None:
+    own = {name: field.annotation for name, field in Divergence.model_fields.items() if name not in ("like", "reduction")}
+    assert set(own) == {field.name for field in fields(Measure)}
+    assert get_args(Kind) == get_args(measure.Kind)
+    assert set(get_args(get_args(Divergence.model_fields["like"].annotation)[0])) == set(CONVENTIONS)
+
+
+def test_a_cache_gives_support_and_temperature() -> None:
+    made = Divergence.model_validate({"kind": "jsd", "square": True}).measure("forward", cached_k=32, temperature=2.0)
+    assert made == Measure(kind="jsd", square=True, support="teacher", top_k=32, temperature=2.0)
+    assert Divergence(top_k=4).measure("forward", cached_k=32).top_k == 4
+
+
+def test_the_convention_is_told_in_words() -> None:
+    made = Divergence.model_validate({"like": "distillkit", "kind": "jsd", "temperature": 2.0}).measure("forward")
+    assert told(made) == "jsd divergence, beta 0.5 on the teacher, temperature 2 (squared into the loss)"
+    cached = Divergence().measure("forward", cached_k=32)
+    assert told(cached) == "forward divergence, on the teacher's 32 likeliest tokens, tail bucket, temperature 1"
+
+
+# --- options without an effect ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"beta": 0.3}, "live.divergence.beta changes nothing with kind forward"),
+        ({"kind": "reverse", "beta_on": "student"}, "beta_on changes nothing with kind reverse"),
+        ({"kind": "jsd", "alpha": 0.2}, "alpha changes nothing with kind jsd: remove it, or take kind skewed_forward"),
+        ({"kind": "skewed_forward", "mixture": "detached"}, "mixture changes nothing with kind skewed_forward"),
+        ({"kind": "reverse", "entropy": "left"}, "entropy changes nothing with kind reverse"),
+        ({"square": True}, "square changes nothing at temperature 1"),
+        ({"square": True, "temperature": 1.0}, "square changes nothing at temperature 1"),
+        ({"tail": "none"}, "tail changes nothing where the whole vocabulary is compared"),
+        ({"floor": -10.0}, "floor changes nothing where the whole vocabulary is compared"),
+        ({"top_k": 8}, "top_k changes nothing where the whole vocabulary is compared"),
+        ({"kind": "ranking", "top_k": 5, "temperature": 2.0}, "temperature changes nothing with kind ranking"),
+        ({"kind": "ranking"}, "give top_k"),
+        ({"kind": "ranking", "top_k": 5, "support": "teacher"}, "remove support"),
+        ({"support": "student"}, "support: student has the top_k likeliest tokens: give top_k"),
+        ({"kind": "reverse", "support": "teacher", "top_k": 4, "tail": "teacher"}, "kind reverse is infinite"),
+        ({"kind": "reverse", "support": "teacher", "top_k": 4, "like": "distillkit"}, "kind reverse is infinite"),
+        ({"kind": "hrl"}, "Input should be"),
+        ({"hrl_topk": 5}, "Extra inputs are not permitted"),
+    ],
+)
+def test_an_option_of_a_divergence_that_changes_nothing_is_refused(written: Any, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        config(live={**LIVE, "divergence": written})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "there is no signal"),
+        ({"live": {}}, "give either `teacher` or `teachers`"),
+        ({"live": {**LIVE, "teachers": [LIVE]}}, "give either `teacher` or `teachers`"),
+        ({"live": {"teachers": [LIVE, {**LIVE, "for": {"domain": "math"}}]}}, "it stands last"),
+        ({"live": {"teachers": [{**LIVE, "for": {"domain": "a"}}] * 2}}, "two teachers are for a"),
+        ({"live": {"teacher": {"use": "elsewhere"}}}, "'elsewhere' tells log-probs of given tokens"),
+        ({"on_policy": {**OWN, "teacher": {"use": "elsewhere"}}}, "'elsewhere' tells log-probs of given tokens"),
+        ({"on_policy": {"teacher": "t", "divergence": {"kind": "jsd"}}}, "set signal: full"),
+        ({"cached": {**CACHED, "divergence": {"support": "student", "top_k": 4}}}, "is not what a cache holds"),
+        ({"cached": {**CACHED, "divergence": {"kind": "ranking", "top_k": 4}}}, "which no cache holds"),
+        ({"traces": {}, "mix": "together", "lr": 1e-3}, "there is only traces"),
+        ({"traces": {}, "live": LIVE, "mix": "together"}, "give `lr` beside mix"),
+        ({"traces": {"lr": 1e-3}, "live": LIVE, "mix": "together", "lr": 1e-3}, "traces.lr changes nothing"),
+        ({"traces": {}, "live": LIVE, "lr": 1e-3}, "lr changes nothing where signals come in turn"),
+        ({"traces": {"weight": 2.0}, "live": LIVE}, "traces.weight weighs signals of one update"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: Any, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        config(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cached": {**CACHED, "divergence": {"kind": "jsd", "beta": 0.1, "tail": "renormalised", "square": True}}},
+        {"live": {**LIVE, "divergence": {"kind": "ranking", "top_k": 5}}},
+        {"on_policy": {**OWN, "divergence": {"like": "distillm", "kind": "skewed_reverse", "alpha": 0.2}}},
+        {"on_policy": {"teacher": {"use": "elsewhere"}}},
+        {"traces": {}, "cached": CACHED, "mix": "together", "lr": {"peak": 1e-3, "decay": "cosine"}},
+    ],
+)
+def test_options_survive_being_written_out_in_full(options: Any) -> None:
+    """A run goes on from a recipe with every default filled in: nothing may then look like a slip."""
+    made = config(**options)
+    assert config(**made.model_dump(by_alias=True)) == made
+
+
+# --- what the plan is told -------------------------------------------------------------------------
+
+
+def test_together_an_update_has_the_tokens_of_all_signals() -> None:
+    signals = {"traces": {"batch_tokens": 100}, "on_policy": {"teacher": "t", "prompts": 2, "samples": 3}}
+    assert Distill(config(**signals)).update_tokens(50) == 300
+    assert Distill(config(**signals, mix="together", lr=1e-3)).update_tokens(50) == 400
+    assert Distill(config(traces={"batch_tokens": 100}, cached=CACHED)).update_tokens(20_000) == 20_000
+
+
+def test_a_cache_needs_neither_teacher_nor_data() -> None:
+    trainer = Distill(config(cached=CACHED))
+    assert (trainer.reads, trainer.models_beside) == (frozenset(), {})
+
+
+def test_steps_are_known_where_no_data_decides() -> None:
+    assert Distill(config(on_policy={"teacher": "t", "steps": 7})).planned_steps == 7
+    assert Distill(config(on_policy={"teacher": "t"}, traces={})).planned_steps is None
