@@ -92,7 +92,11 @@ class Objective(Component):
 
 
 class DataFilter(Component):
-    """Verdicts over the rollouts of a group, the same online and offline. Sees what earlier filters kept."""
+    """Verdicts over the rollouts of a group, the same online and offline. Sees what earlier filters kept.
+
+    A reason is a word, and what is told of one answer alone stands behind it: "duplicate (of p7.0)". Reasons are
+    counted without that.
+    """
 
     kind = "filter"
 
@@ -104,3 +108,12 @@ class DataFilter(Component):
     @abc.abstractmethod
     def judge(self, group: Group) -> list[Verdict]:
         """One verdict for each rollout, in order."""
+
+    def learned(self) -> bytes:
+        """What it has come to remember since it was asked last, for a memory that grows with the data: a sample stage
+        keeps each piece beside its unit, once, and a new process gives them all back (`relearn`). What is small
+        belongs into `state`. A train stage has no such units: the plan refuses a filter that overrides this there."""
+        return b""
+
+    def relearn(self, piece: bytes) -> None:
+        """Remember a piece again; they come in the order in which they were given out, before the first group."""

@@ -1,4 +1,4 @@
-"""The units of a sample or evaluate stage: chunks of problems, each answered, written and then entered in a ledger.
+"""The units of a sample, evaluate or signals stage: chunks of problems, each done, written and entered in a ledger.
 
     with Units(job, chunks) as units:
         for unit in units.left():
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from r1core.errors import RecipeError
 from r1core.stages.base import Job
@@ -26,11 +26,19 @@ from r1core.types import Problem
 from r1core.usage import Usage
 
 
+class Chunks(Protocol):
+    """The stage's problems by unit: a list of lists, or what reads them as they are asked for, in order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, unit: int, /) -> Sequence[Problem]: ...
+
+
 class Units:
     """The stage's chunks, of which earlier processes may have done the first. Entering it says how far they came, and
     takes over what they used and what the stage's components remember."""
 
-    def __init__(self, job: Job, chunks: Sequence[Sequence[Problem]]) -> None:
+    def __init__(self, job: Job, chunks: Chunks) -> None:
         self.job = job
         self._chunks = chunks
         self._ledger = Ledger(StageDirectory(job.folder).units, root=job.folder)
@@ -65,11 +73,22 @@ class Units:
             if unit + 1 < total and self.job.stopping():
                 raise self.job.interrupted(f"unit {unit + 1} of {total}")
 
-    def finish(self, rows: Sequence[Mapping[str, Any]], folder: Path, *, part: int, told: Mapping[str, Any]) -> None:
-        """Write the next unit's rows and enter it, with what is `told` of it (JSON values)."""
-        unit = len(self.finished)
+    def finish(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        folder: Path,
+        *,
+        part: int,
+        told: Mapping[str, Any],
+        beside: Sequence[Path] = (),
+    ) -> None:
+        """Write the next unit's rows and enter it, with what is `told` of it (JSON values) and files `beside`."""
         reached("unit")
-        path = write_rows(folder, rows, part=part)
+        self.enter(write_rows(folder, rows, part=part), *beside, told=told)
+
+    def enter(self, *paths: Path, told: Mapping[str, Any]) -> None:
+        """Enter the next unit, whose files are written."""
+        unit = len(self.finished)
         entry = {
             "unit": unit,
             "problems": _digest(self._chunks[unit]),
@@ -77,7 +96,7 @@ class Units:
             "memory": self.job.memory(),
             "used": asdict(self.job.meter.now()),
         }
-        self._ledger.append(entry, files=[path])
+        self._ledger.append(entry, files=paths)
 
     def _take_over(self) -> None:
         if dropped := self._ledger.dropped:
@@ -102,6 +121,6 @@ class Units:
 
 
 def _digest(problems: Sequence[Problem]) -> str:
-    """A hash of all that is asked, so that data which changed on the way is noticed."""
-    asked = [[p.id, [dict(message) for message in p.messages], p.reference] for p in problems]
+    """A hash of all that is asked, or graded, so that data which changed on the way is noticed."""
+    asked = [[p.id, [dict(message) for message in p.messages], p.reference, p.completion] for p in problems]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -124,14 +124,18 @@ class FilterSuite(ComponentSuite):
     # --- memory ------------------------------------------------------------------------------------------
 
     def test_it_goes_on_after_a_kill_as_if_there_was_none(self) -> None:
-        """Each `state` is JSON, and a new instance that loads it judges the rest like the one that went on."""
-        groups = list(self._groups())
+        """Each `state` is JSON, and a new instance that loads it, and relearns what was learned, judges the rest like
+        the one that went on."""
+        groups, pieces = list(self._groups()), list[bytes]()
         judge = self._filter()
         for number, group in enumerate(groups[:-1], start=1):
             self._judge(judge, group)
-            state = _json(judge.state())
+            state, piece = _json(judge.state()), judge.learned()
+            pieces += [piece] if piece else []
             heir, witness = self._filter(), self._filter()
             heir.load(state)
+            for each in pieces:
+                heir.relearn(each)
             for earlier in groups[:number]:
                 self._judge(witness, earlier)
             for later in groups[number:]:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from r1_plugins.datasets import Jsonl
-from r1_plugins.datasets.decontamination import Grams, hashes_of, words_of
+from r1_plugins.datasets.decontamination import Grams
 from r1core.errors import RecipeError
+from r1core.ngrams import hashes_of, words_of
 from r1core.types import Problem
 
 SPOKEN = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha1
 from string import Formatter
 from typing import Any, Literal, Self
@@ -42,7 +43,18 @@ class Columns(ProblemSource.Config):
     reference_from: Literal["whole", "after_hashes", "last_box"] = Field(
         "whole", description='the part of it: all, what follows "####", or what the last \\boxed{} holds'
     )
-    completion: str | None = Field(None, description="field with the text to learn from; none is read when absent")
+    completion: str | None = Field(
+        None,
+        description="field with the text to learn from, or with a list of them: several answers to one question; none "
+        "is read when absent",
+    )
+    finish: str | None = Field(
+        None,
+        description='field with how the text ended, "length" where it was cut off; a list where `completion` is one',
+    )
+    each: list[str] = Field(
+        default_factory=list, description="other fields with an item for each text of a list; the rest is of all"
+    )
     domain: str = Field("domain", description="field with the domain, optional")
     language: str = Field("language", description="field with the language, optional")
     id: str = Field("id", description="field with an id that no other row has, optional")
@@ -56,9 +68,37 @@ class Columns(ProblemSource.Config):
             raise ValueError(f"template {self.template!r} names no field")
         return self
 
+    @model_validator(mode="after")
+    def _ends_of_texts(self) -> Self:
+        if self.completion is None and (self.finish is not None or self.each):
+            raise ValueError("`finish` and `each` tell of texts: give `completion`")
+        return self
 
-def problem_of(row: Mapping[str, Any], number: int, columns: Columns) -> Problem:
-    """The row as a problem. Raises RowError."""
+
+def problems_of(row: Mapping[str, Any], number: int, columns: Columns) -> list[Problem]:
+    """The row as a problem, or as one for each text of a list. Raises RowError."""
+    texts = at(row, columns.completion) if columns.completion is not None else None
+    if not isinstance(texts, list):
+        return [_problem(row, number, columns)]
+    if not texts:
+        raise RowError(f"field {columns.completion!r} is an empty list")
+    found = [_problem(each, number, columns) for each in _alone(row, len(texts), columns)]
+    return [replace(each, id=f"{each.id}.{place}" if place else each.id) for place, each in enumerate(found)]
+
+
+def _alone(row: Mapping[str, Any], count: int, columns: Columns) -> Iterator[Mapping[str, Any]]:
+    """The row once for each of its texts, with that text's own items."""
+    lists = [name for name in (columns.completion, columns.finish, *columns.each) if name is not None]
+    items = {name: _required(row, name, columns) for name in lists}
+    for name, found in items.items():
+        if not isinstance(found, list) or len(found) != count:
+            had = f"{len(found)} items" if isinstance(found, list) else json.dumps(found)[:60]
+            raise RowError(f"field {name!r} must have an item for each of the {count} texts, got {had}")
+    for place in range(count):
+        yield {**row, **{name: found[place] for name, found in items.items()}}
+
+
+def _problem(row: Mapping[str, Any], number: int, columns: Columns) -> Problem:
     messages = _messages(_required(row, columns.prompt, columns), columns.prompt) if columns.template is None else None
     if messages is None:
         assert columns.template is not None
@@ -67,6 +107,7 @@ def problem_of(row: Mapping[str, Any], number: int, columns: Columns) -> Problem
     if columns.completion is not None:
         completion = _text(_required(row, columns.completion, columns), columns.completion)
     own = {columns.prompt, columns.reference, columns.completion, columns.domain, columns.language, columns.id}
+    own |= {columns.finish}
     if columns.template is not None:
         own = own - {columns.prompt} | named(columns.template)
     return Problem(
@@ -77,6 +118,7 @@ def problem_of(row: Mapping[str, Any], number: int, columns: Columns) -> Problem
         language=_text(_or(row, columns.language, "en"), columns.language),
         meta={key: value for key, value in row.items() if key not in own},
         completion=completion,
+        finish="length" if columns.finish is not None and at(row, columns.finish) == "length" else "stop",
     )
 
 

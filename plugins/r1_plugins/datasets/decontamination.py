@@ -3,36 +3,28 @@
     decontaminate: {against: [test.jsonl, {path: test.parquet, prompt: question}], ngram: 10}
 
 DeepSeek-R1 dropped training texts with a 10-gram in common with an evaluation set (arXiv:2501.12948, v2); 13 is
-GPT-3's. Text is normalised (Unicode NFKC, case folded), a word is a run of letters and digits; where words are not
-spaced (Han, kana, Hangul, Thai) each character is one. A question of fewer than n words is compared whole. Of the
-evaluation sets only 64-bit hashes are kept, 8 bytes for each n-gram; the other side streams.
+GPT-3's. What a word is: r1core/ngrams.py. A question of fewer than n words is compared whole. Of the evaluation sets
+only 64-bit hashes are kept, 8 bytes for each n-gram; the other side streams. A source drops such problems
+(`decontaminate`), a filter rejects such answers (`decontaminated`).
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from r1core.choices import Options
 from r1core.errors import RecipeError
+from r1core.ngrams import Hashes, hashes_of, words_of
 from r1core.types import Problem
 
-_UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
-_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
-_PRIME = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 1 << 20
 """Hashes that are collected before they are sorted in."""
-Hashes = NDArray[np.uint64]
 
 
 class Against(Options):
@@ -90,12 +82,13 @@ class Grams:
     def shared(self, problem: Problem) -> Dropped | None:
         """The first n-gram of what the user says that one of the sets has, None where there is none."""
         for message in problem.messages:
-            found = self._in(message["content"]) if message["role"] == "user" else None
+            found = self.shared_by(message["content"]) if message["role"] == "user" else None
             if found is not None:
                 return found
         return None
 
-    def _in(self, text: str) -> Dropped | None:
+    def shared_by(self, text: str) -> Dropped | None:
+        """The first n-gram of a text that one of the sets has, None where there is none."""
         words = words_of(text)
         hashes = hashes_of(words, self.n)
         for name, known in zip(self._names, self._known, strict=True):
@@ -129,28 +122,6 @@ def _merged(known: Hashes | None, more: list[Hashes]) -> Hashes:
     found = np.concatenate(more if known is None else [known, *more])
     found.sort()  # in place: `np.unique` takes several times the memory
     return found[np.append(True, found[1:] != found[:-1])] if len(found) else found
-
-
-def words_of(text: str) -> list[str]:
-    """The words that are compared."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-
-
-def hashes_of(words: list[str], n: int) -> Hashes:
-    """A hash of each n words in a row; of all of them where there are fewer."""
-    if not words:
-        return np.zeros(0, dtype=np.uint64)
-    each = np.array([_hash(word) for word in words], dtype=np.uint64)
-    width = min(n, len(words))
-    found = np.zeros(len(words) - width + 1, dtype=np.uint64)
-    for place in range(width):  # a polynomial modulo 2^64: the order of words counts
-        found = found * _PRIME + each[place : place + len(found)]
-    return found if width == n else found * _PRIME + np.uint64(width)  # a short question is no n-gram of a long one
-
-
-@lru_cache(maxsize=1 << 16)
-def _hash(word: str) -> int:
-    return int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def refuse_empty(one: Against, count: int) -> None:

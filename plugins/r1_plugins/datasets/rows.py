@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from r1_plugins.datasets.columns import Columns, RowError, problem_of
+from r1_plugins.datasets.columns import Columns, RowError, problems_of
 from r1_plugins.datasets.decontamination import Dropped, Grams
 from r1core.components import ProblemSource
 from r1core.errors import Diagnostic, RecipeError
@@ -45,15 +45,16 @@ class RowSource(ProblemSource):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self._grams: Grams | None = None
-        self._told = False
+        self._is_checked = False
 
     def problems(self, *, seed: int) -> Iterator[Problem]:
         """The problems in the rows' order, whatever the seed. All wrong rows are in one `RecipeError` first: the first
         20, and how many more."""
-        dropped, kept = self._checked()
-        if dropped and not self._told:
-            self._told = True
-            self.tell(self._left_out(dropped, kept))
+        if not self._is_checked:
+            dropped, kept = self._checked()
+            self._is_checked = True
+            if dropped:
+                self.tell(self._left_out(dropped, kept))
         return (problem for _, problem in self._kept())
 
     def where(self, number: int) -> str:
@@ -84,7 +85,11 @@ class RowSource(ProblemSource):
         return dropped, kept
 
     def _kept(self) -> Iterator[tuple[int, Problem]]:
-        return ((number, found) for number, found in self._read() if isinstance(found, Problem))
+        for number, found in self._read():
+            if isinstance(found, RowError):  # it was right when all rows were checked
+                raise RecipeError.of([self.finding(number, str(found))])
+            if isinstance(found, Problem):
+                yield number, found
 
     def _read(self) -> Iterator[tuple[int, Problem | Dropped | RowError]]:
         """Each row as a problem, as what it was dropped for, or as what is wrong with it."""
@@ -95,15 +100,18 @@ class RowSource(ProblemSource):
                 yield number, row
                 continue
             try:
-                problem = problem_of(row, number, self.config)
-                if problem.id in seen:
-                    raise RowError(f"id {problem.id!r} is taken by {self.row(seen[problem.id])}; ids must be unique")
+                problems = problems_of(row, number, self.config)
+                for problem in problems:
+                    if problem.id in seen:
+                        raise RowError(
+                            f"id {problem.id!r} is taken by {self.row(seen[problem.id])}; ids must be unique"
+                        )
+                    seen[problem.id] = number
             except RowError as error:
                 yield number, error
                 continue
-            seen[problem.id] = number
-            shared = grams.shared(problem) if grams is not None else None
-            yield number, problem if shared is None else shared
+            shared = grams.shared(problems[0]) if grams is not None else None
+            yield from ((number, problem) for problem in problems) if shared is None else [(number, shared)]
 
     def _evaluations(self) -> Grams | None:
         if self._grams is None and self.config.decontaminate is not None:

@@ -27,8 +27,8 @@ class AtMost(DataFilter):
         k: int = Field(ge=1, description="rollouts kept for each problem")
         rank_by: Literal["order", "shortest", "score", "part"] = Field(
             "order",
-            description="which come first: in sampling order, fewest completion tokens, highest score, or highest "
-            "value of one reward",
+            description="which come first: in sampling order, fewest completion tokens (characters where nobody "
+            "counted them), highest score, or highest value of one reward",
         )
         part: str | None = Field(None, description="the reward whose value ranks, with `rank_by: part`")
 
@@ -56,7 +56,8 @@ class AtMost(DataFilter):
         if self.config.rank_by == "order":
             return [float(rollout.sample) for rollout in group.rollouts]
         if self.config.rank_by == "shortest":
-            return [float(len(rollout.completion_ids)) for rollout in group.rollouts]
+            counted = all(rollout.tokens for rollout in group.rollouts)  # of texts from elsewhere nobody may have
+            return [float(r.tokens if counted else len(r.response.text)) for r in group.rollouts]
         values = [self._value(score) for score in scores_of(group, self.name)]
         return [math.inf if math.isnan(value) else -value for value in values]
 
