@@ -57,8 +57,10 @@ def command(
         click.echo(untrusted("\n".join(_plan_lines(plan, folder))))
         return
     say_local_code(plan)
+    from r1core.cli.arms_view import arm_lines
     from r1core.cli.compare import comparison_lines
     from r1core.cli.screen import choose_display
+    from r1core.comparison.arms import arms
     from r1core.comparison.finished import FinishedRun
     from r1core.comparison.tables import tables
     from r1core.pipeline import run_plan
@@ -69,7 +71,14 @@ def command(
             display(replace(event, rows=()) if isinstance(event, RunFinished) else event)  # the table below says more
 
         run_plan(plan, host, folder, jobs=jobs, listener=show)
-    for table in tables([FinishedRun(folder)]):
+    run = FinishedRun(folder)
+    made = tables([run])
+    if len(made) > 1 and all(
+        len(table.rows) == 1 for table in made
+    ):  # nothing but seeds vary: what differs is the models
+        click.echo("\n" + untrusted("\n".join(arm_lines(arms(run)))))
+        return
+    for table in made:
         click.echo("\n" + untrusted("\n".join(comparison_lines(table, None))))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from r1core.components import AdvantageEstimator, Trainer
 from r1core.recipe.checks import PROVIDED
 from r1core.recipe.plan import Plan, StagePlan
+from r1core.recipe.schema import Stage
 from r1core.schedules import Schedule
 
 
@@ -40,9 +41,15 @@ def load_of(plan: Plan, stage: StagePlan) -> Load:
     """The answers that a stage samples, and their tokens at most."""
     body = stage.stage
     if body.sample is not None and body.sample.answers == "given":
-        return Load(lines=(f"{body.sample.prompts} problems with their own completions",))
+        return Load(lines=(_given(body),))
     if body.sample is not None:
-        return _load(stage, [("", body.sample.prompts, body.sample.samples, 1)])
+        return _load(stage, [("", body.sample.sampled, body.sample.samples, 1)])
+    if body.signals is not None:
+        kept = (
+            f"the {body.signals.kept} likeliest tokens in each place, and the text's own" if body.signals.kept else ""
+        )
+        told = kept or "the text's own tokens alone"
+        return Load(lines=(f"log-probs at temperature {body.signals.temperature:g} of {told}",))
     if body.train is not None:
         trainer = _trainer(plan, stage)
         return _rollouts(stage, trainer) if trainer is not None else Load()
@@ -50,6 +57,14 @@ def load_of(plan: Plan, stage: StagePlan) -> Load:
         sets = body.evaluate.sets.items()
         return _load(stage, [(f"{name}: ", e.limit, e.samples, len(e.models or body.models)) for name, e in sets])
     return Load()
+
+
+def _given(body: Stage) -> str:
+    """What a sample stage takes that asks nobody."""
+    assert body.sample is not None, "asked of sample stages"
+    whose = f"the answers of {', '.join(str(datum) for datum in body.data)}" if body.data else "their own completions"
+    many = "all" if body.sample.prompts is None else f"{body.sample.prompts}"
+    return f"{many} problems with {whose}"
 
 
 def _rollouts(stage: StagePlan, trainer: Trainer) -> Load:

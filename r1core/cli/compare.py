@@ -3,6 +3,7 @@
     r1 compare runs/advantages
     r1 compare runs/advantages --metric greedy --reach 0.5 --base rloo
     r1 compare runs/zero runs/zero-rloo
+    r1 compare runs/distill-vs-rl --across --base rl
 
 Intervals hold 95 %: Student's t over seeds and problems, which are crossed (comparison/statistics.py); with
 one seed over problems alone. Differences and gains are paired: the same problems, the same seed. What
@@ -19,11 +20,14 @@ from pathlib import Path
 
 import click
 
+from r1core.cli.arms_view import arm_lines
 from r1core.cli.columns import columns
+from r1core.comparison.arms import arms
 from r1core.comparison.costs import LAST, WINDOW
 from r1core.comparison.finished import FinishedRun
 from r1core.comparison.statistics import Estimate
 from r1core.comparison.tables import Row, Table, tables
+from r1core.errors import RecipeError
 from r1core.untrusted import untrusted
 
 NAMED = 14
@@ -39,6 +43,7 @@ MOST_SHOWN = 4
 @click.option("--reach", type=float, metavar="SCORE", help="Also the tokens until training reached this score.")
 @click.option("--base", metavar="VARIANT", help="What the others are compared with: the first.")
 @click.option("--differing", "differ", metavar="PATH", multiple=True, help="What separate runs are meant to differ in.")
+@click.option("--across", is_flag=True, help="The models of one run side by side, each over its seeds.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def command(
     runs: tuple[Path, ...],
@@ -46,10 +51,16 @@ def command(
     reach: float | None,
     base: str | None,
     differ: tuple[str, ...],
+    across: bool,
     as_json: bool,
 ) -> None:
     """Variants of a run, or several runs: scores with intervals, paired differences, costs."""
     found = [FinishedRun(path) for path in dict.fromkeys(runs)]
+    if across:
+        _across(
+            found, metric=metric, base=base, as_json=as_json, unread=[*differ, *([] if reach is None else ["reach"])]
+        )
+        return
     made = tables(found, metric=metric, reach=reach, base=base, differ=differ)
     if as_json:
         click.echo(json.dumps([_plain(dataclasses.asdict(table)) for table in made], indent=2, ensure_ascii=False))
@@ -58,6 +69,19 @@ def command(
     for run in found:
         if run.unfinished:
             click.echo(untrusted(f"\nnot finished in {run.path}: {', '.join(run.unfinished)}"))
+
+
+def _across(
+    runs: Sequence[FinishedRun], *, metric: str | None, base: str | None, as_json: bool, unread: Sequence[str]
+) -> None:
+    if len(runs) > 1 or unread:
+        what = "two runs" if len(runs) > 1 else "--reach or --differing"
+        raise RecipeError(f"--across is about the models of one run, and got {what}", fix="leave the one or the other")
+    table = arms(runs[0], metric=metric, base=base)
+    if as_json:
+        click.echo(json.dumps(_plain(dataclasses.asdict(table)), indent=2, ensure_ascii=False))
+    else:
+        click.echo(untrusted("\n".join(arm_lines(table))))
 
 
 def _plain(value: object) -> object:

@@ -19,6 +19,7 @@ from r1core.components import AdvantageEstimator, Policy, Sampler, Trainer
 from r1core.estimates import NOTHING, Load, Memory, ModelShape, Range, Role, Unknown, biggest, total
 from r1core.recipe.model_shapes import shape_after, shape_before
 from r1core.recipe.plan import Plan, StagePlan
+from r1core.store.signals import bytes_of
 
 PROMPT = Range(32, 128, 512)
 """Tokens of a prompt, taken for granted."""
@@ -173,11 +174,13 @@ class Estimator:
         return ANSWER * max(caps, default=0)
 
     def _datasets(self, stage: StagePlan) -> list[str]:
-        """The sample stages whose answers it learns from, through those that people review."""
+        """The sample stages whose answers it learns from, through those that curate, review or grade them."""
         found: list[str] = []
-        for datum in (each for each in stage.stage.data if isinstance(each, str)):
+        cached = [name for name in stage.inputs if self.by_id[name].kind == "signals"]
+        for datum in (*(each for each in stage.stage.data if isinstance(each, str)), *cached):
             inner = self.by_id[datum]
-            found += self._datasets(inner) if inner.kind == "review" else [datum]
+            passes_on = inner.kind in ("review", "signals") or (inner.kind == "sample" and inner.stage.data)
+            found += self._datasets(inner) if passes_on else [datum]
         return found
 
     def _has_answers(self, stage: StagePlan) -> bool:
@@ -194,16 +197,29 @@ class Estimator:
             return None
         if trainer.planned_steps is not None and load.update_tokens is not None:
             return load.update_tokens * trainer.planned_steps
+        kept = self._kept(stage)
+        return kept.times(load.length) * _epochs(trainer.config) if kept is not None else None
+
+    def _kept(self, stage: StagePlan) -> Range | None:
+        """Rows of its data that filters leave; None where a source decides."""
         datasets = [self.by_id[name] for name in self._datasets(stage)]
         if not datasets or len(datasets) < len(stage.stage.data):
             return None
-        rows = [each.stage.sample.prompts * each.stage.sample.samples for each in datasets if each.stage.sample]
-        return KEPT.times(load.length) * sum(rows) * _epochs(trainer.config)
+        specs = [each.stage.sample for each in datasets if each.stage.sample is not None]
+        if any(spec.prompts is None for spec in specs):
+            return None
+        return KEPT * sum((spec.prompts or 0) * spec.samples for spec in specs)
 
     def _work(self, stage: StagePlan, sampled: Range | None, trained: Range | None, load: Load) -> Work | None:
         """None where the data decides."""
-        if stage.kind == "train" and trained is None:
+        kept = self._kept(stage) if stage.kind == "signals" else None
+        if (stage.kind == "train" and trained is None) or (stage.kind == "signals" and kept is None):
             return None
+        if kept is not None and stage.stage.sampler is not None:
+            return None  # the teacher is elsewhere
+        if kept is not None:
+            read = kept.times(load.length)
+            return Work(sampled=NOTHING, trained=NOTHING, read=read, length=load.length.expected, rounds=NOTHING)
         return Work(
             sampled=sampled or NOTHING,
             trained=trained or NOTHING,
@@ -217,6 +233,9 @@ class Estimator:
     def _disk(
         self, stage: StagePlan, shape: ModelShape | Unknown, sampled: Range | None, held: tuple[Held, ...]
     ) -> Range | None:
+        if stage.stage.signals is not None:
+            kept, answer = self._kept(stage), self._answer(stage)
+            return kept.times(_signal_bytes(answer, k=stage.stage.signals.kept)) if kept is not None else None
         if stage.kind != "train":
             return (sampled or NOTHING) * TEXT_BYTES
         if isinstance(shape, Unknown):
@@ -240,6 +259,12 @@ TEXT_BYTES = 5
 NUMBER_BYTES = {"none": 0, "text": TEXT_BYTES, "ids": TEXT_BYTES + 8, "ids+logprobs": TEXT_BYTES + 16}
 
 
+def _signal_bytes(answer: Range, *, k: int) -> Range:
+    """Of one text with an answer of so many tokens."""
+    each = [bytes_of(prompt + own, own, k=k) for prompt, own in zip(PROMPT.all, answer.all, strict=True)]
+    return Range(*each)
+
+
 def _told(role: str, model: str, shape: ModelShape | Unknown, tell: Any) -> Held:
     if isinstance(shape, Unknown):
         return Held(role=role, model=model, memory=None, why=shape.why)
@@ -257,7 +282,7 @@ def _at_a_time(stage: StagePlan, trainer: Trainer | None) -> int:
         found += [_number(each, "prompts") * _number(each, "samples") for each in nested if isinstance(each, BaseModel)]
         counts += found
     if body.sample is not None:
-        counts.append(min(body.sample.chunk, body.sample.prompts) * body.sample.samples)
+        counts.append(min(body.sample.chunk, body.sample.sampled) * body.sample.samples)
     if body.evaluate is not None:
         chunk = body.evaluate.chunk
         counts += [min(chunk, each.limit) * each.samples for each in body.evaluate.sets.values()]

@@ -115,6 +115,16 @@ def bytes_of(amount: Range | None) -> str:
     return _of(amount, UNITS, last="B")
 
 
+def count_of(amount: Range) -> str:
+    """`1.2, 1.4, 1.9 M`."""
+    return _of(amount, COUNTS)
+
+
+def time_of(amount: Range) -> str:
+    """`1.2, 1.4, 1.9 h`."""
+    return _of(amount, TIMES, last="s")
+
+
 def _of(amount: Range | None, units: Sequence[tuple[float, str]], *, last: str = "", none: str = "unknown") -> str:
     """All three in the unit of the expected one."""
     if amount is None:

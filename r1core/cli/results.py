@@ -2,7 +2,7 @@
 
 Metrics that break another down are named `<metric>/<field>=<value>` (`hard/task=sorting`): each
 (metric, field) is a small table of its own, and `<metric>_ci95` stands beside its metric as half
-the width of the interval.
+the width of the interval. Standard errors (`<metric>_se_<of what>`) are in results.json.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from r1core.untrusted import untrusted
 Row: TypeAlias = Mapping[str, Any]
 ORDER = ("pass@1", "greedy", "hard", "format", "language", "general", "helpful", "safe", "length")
 CI = "_ci95"
+ERRORS = (CI, "_se_sampling", "_se_problem")
 QUIET = 0.005
 """A share below this reads as 0.00."""
 
@@ -31,7 +32,7 @@ QUIET = 0.005
 def tables(rows: Sequence[Row]) -> list[Table]:
     """The table of models by metrics, then a small one for what only some models were measured on, and for each
     breakdown."""
-    names = list(dict.fromkeys(name for row in rows for name in row["metrics"] if not name.endswith(CI)))
+    names = list(dict.fromkeys(name for row in rows for name in row["metrics"] if not name.endswith(ERRORS)))
     plain = [name for name in names if "/" not in name and not _is_quiet(name, rows)]
     shared = [name for name in plain if all(name in row["metrics"] for row in rows)]
     known = [name for name in ORDER if name in shared]
@@ -77,7 +78,16 @@ def _breakdowns(names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
         field, _, value = cut.rpartition("=")
         if slash:
             found.setdefault(f"{metric} by {field}" if field else metric, []).append((value, name))
-    return found
+    return {title: sorted(columns, key=_place) if _counts(columns) else columns for title, columns in found.items()}
+
+
+def _counts(columns: Sequence[tuple[str, str]]) -> bool:
+    """Whether what is broken down by is a number, such as the k of pass@k."""
+    return all(value.isdecimal() for value, _ in columns)
+
+
+def _place(column: tuple[str, str]) -> int:
+    return int(column[0])
 
 
 def _table(title: str, rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> Table:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1core.comparison.finished import Model
+from r1core.stages.cost import ROLLOUTS
 from r1core.store import RunDirectory, read_metrics
 from r1core.store.metrics import METRICS
 
@@ -22,6 +23,8 @@ WINDOW = 5
 """Rollout batches that a training reward is averaged over."""
 SILENT = "frac_reward_zero_std"
 ENTROPY = "entropy"
+SAMPLED = f"{ROLLOUTS}/tokens"
+"""Tokens of a step's rollouts, which `num_tokens` counts, too, where they are what is learned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,9 @@ def _reached(
 
 
 def _tokens(row: Mapping[str, Any]) -> float:
-    beside = [value for name, value in row.items() if name.endswith("/tokens") and value is not None]
+    beside = [
+        value for name, value in row.items() if name.endswith("/tokens") and name != SAMPLED and value is not None
+    ]
     return math.fsum([row.get("num_tokens") or 0.0, *beside])
 
 

@@ -19,6 +19,7 @@ from r1core.errors import RecipeError, SetupError
 from r1core.recipe.loader import load_yaml
 from r1core.recipe.measures import part_names
 from r1core.recipe.schema import EvalSet
+from r1core.stages.manifest import MANIFEST, TEMPLATE
 from r1core.stages.measured import by_problem, correctness
 from r1core.store import RunDirectory, StageRecord, read_json, read_rows
 from r1core.types import Floats
@@ -117,6 +118,18 @@ class FinishedRun:
         """What the parts of a stage's scores are called; the first says what is right."""
         return part_names([reward.get("as", reward["use"]) for reward in self.stages[stage]["rewards"]])
 
+    def measure(self, model: Model, metric: str) -> Mapping[str, Any]:
+        """How the model was measured on a set, as the evaluation's manifest has it; empty where there is none."""
+        path = RunDirectory(self.path).stage(model.evaluation).data / MANIFEST
+        if not path.is_file():
+            return {}
+        told = _read(path)
+        return {**told["sets"][metric], TEMPLATE: told["models"][model.id].get(TEMPLATE, "")}
+
+    def reported(self, model: Model) -> Mapping[str, Any]:
+        """The model's metrics in the evaluation's `results.json`."""
+        return _row_of(RunDirectory(self.path).stage(model.evaluation).data / RESULTS, model.id)
+
     def score(self, model: Model, metric: str) -> Scored | None:
         """The model on the set `metric`; None where it was not measured on it."""
         if (model.id, metric) not in self._scores:
@@ -138,6 +151,12 @@ class FinishedRun:
         values_P = correctness(rows_PG, part, wanted.k, at_least=wanted.at_least)
         ids = tuple(rows_G[0]["id"] for rows_G in rows_PG)
         return Scored(ids=ids, values_P=values_P, answers=wanted.samples)
+
+
+@functools.cache
+def _read(path: Path) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = read_json(path)
+    return found
 
 
 @functools.cache

@@ -24,7 +24,7 @@ def check_comparable(name: str, variants: Sequence[Sequence[Model]], metric: str
     base = variants[0][0]
     for models in variants:
         for model in models:
-            _check_measure(base, model, metric)
+            check_measured_alike(base, model, metric)
         _check_treatment(name, base, models[0], differ)
 
 
@@ -50,10 +50,11 @@ def _is_one_thing(paths: list[str]) -> bool:
     return len(paths) == 1 or common(paths).count(".") + 1 >= ONE_THING
 
 
-def _check_measure(base: Model, model: Model, metric: str) -> None:
-    """The same problems, sampled and judged in the same way. Seeds apart: other ones ask other problems."""
+def check_measured_alike(base: Model, model: Model, metric: str) -> None:
+    """Raise RecipeError unless both got the same problems, sampled and judged in the same way. Seeds apart: other ones
+    ask other problems."""
     here, there = _measure(base, metric), _measure(model, metric)
-    lines = list(changes(here, there, f"stages.{base.run.name(base.evaluation)}"))
+    lines = list(changes(here, there, f"stages.{base.run.name(base.evaluation)}")) or _unlike(base, model, metric)
     if lines:
         where = " and ".join(
             dict.fromkeys((f"{base.run.path}: {base.evaluation}", f"{model.run.path}: {model.evaluation}"))
@@ -61,6 +62,19 @@ def _check_measure(base: Model, model: Model, metric: str) -> None:
         said = "".join(f"\n  {line}" for line in lines)
         fix = "measure them in the same way, and compare again"
         raise RecipeError(f"{base.name}: not measured in the same way:{said}", where=where, fix=fix)
+
+
+def _unlike(base: Model, model: Model, metric: str) -> list[str]:
+    """What the recipe does not tell: the problems' content, sources of rewards and sampler, the chat template. Another
+    seed asks other problems, with other keys."""
+    here, there = (dict(each.run.measure(each, metric)) for each in (base, model))
+    if not here or not there:
+        return []
+    if here["seed"] != there["seed"]:
+        for facts in (here, there):
+            facts.pop("seed")
+            facts["problems"] = {"number": facts["problems"]["number"]}
+    return list(changes(here, there, metric))
 
 
 def _measure(model: Model, metric: str) -> Mapping[str, Any]:

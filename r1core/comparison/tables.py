@@ -163,14 +163,13 @@ def _labels(variants: Sequence[Variant]) -> list[dict[str, str]]:
 
 
 def _row(variant: Variant, where: Mapping[str, str], base: Variant, metric: str, reach: float | None) -> Row:
-    scores, table_SP = _scores(variant.models, metric)
     courses = [course(model, metric, reach) for model in variant.models]
     reached = [own.reached for own in courses if own.reached is not None]
     mine, theirs = treatment(lineage(variant.models[0])), treatment(lineage(base.models[0]))
     return Row(
         where=where,
         models=tuple(model.id for model in variant.models),
-        score=_score(scores, table_SP),
+        score=score_of(variant.models, metric),
         gain=_gain(variant, metric),
         against=None if variant is base else _against(variant, base, metric),
         tokens=_mean(courses, "tokens"),
@@ -189,9 +188,10 @@ def _scores(models: Sequence[Model], metric: str) -> tuple[list[Scored], Floats]
     return found, table_of(found)
 
 
-def _score(scores: Sequence[Scored], table_SP: Floats) -> Estimate:
+def score_of(models: Sequence[Model], metric: str) -> Estimate:
     """A share with the wider of two intervals: over seeds and problems, and Wilson's over problems, which is that of
     `results.json` and has a width at 0 and 1, too."""
+    scores, table_SP = _scores(models, metric)
     found = crossed(table_SP)
     known_P = table_SP[:, ~np.isnan(table_SP).any(axis=0)].mean(axis=0)
     if len(known_P) < 2:
@@ -205,16 +205,16 @@ def _score(scores: Sequence[Scored], table_SP: Floats) -> Estimate:
 def _gain(variant: Variant, metric: str) -> Estimate | None:
     """What training brought, over the model that it started from."""
     pairs = [(model, start) for model in variant.models if (start := model.start) is not None]
-    return _paired(pairs, metric)
+    return paired(pairs, metric)
 
 
 def _against(variant: Variant, base: Variant, metric: str) -> Estimate | None:
     """The difference to the base, seed by seed."""
     theirs = base.by_seed
-    return _paired([(model, theirs[key]) for key, model in variant.by_seed.items() if key in theirs], metric)
+    return paired([(model, theirs[key]) for key, model in variant.by_seed.items() if key in theirs], metric)
 
 
-def _paired(pairs: Sequence[tuple[Model, Model]], metric: str) -> Estimate | None:
+def paired(pairs: Sequence[tuple[Model, Model]], metric: str) -> Estimate | None:
     """The mean of the first's score less the second's, on the problems that all have; None without pairs."""
     scored = [(a.run.score(a, metric), b.run.score(b, metric)) for a, b in pairs]
     both = [(a, b) for a, b in scored if a is not None and b is not None]

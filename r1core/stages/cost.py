@@ -1,6 +1,6 @@
-"""What sampling costs a training step beside its rollouts: answers and tokens, and their share of all tokens.
+"""What sampling costs a training step: tokens of rollouts, and what is sampled beside these, with its share of all.
 
-    continuations/answers, continuations/tokens, continuations/token_share
+    rollouts/tokens; continuations/answers, continuations/tokens, continuations/token_share
 
 An estimator that has values sampled, or greedy answers, is compared with others at equal cost or not at all.
 """
@@ -28,9 +28,9 @@ class Cost:
         self._tokens[purpose] = self._tokens.get(purpose, 0) + tokens
 
     def take(self) -> dict[str, float]:
-        """The metrics of every purpose but the rollouts, whose numbers the trainer knows."""
+        """The metrics of every purpose; of the rollouts the tokens alone, for the trainer knows the rest."""
         total = max(sum(self._tokens.values()), 1)
-        metrics: dict[str, float] = {}
+        metrics = {f"{name}/tokens": float(self._tokens[name]) for name in {ROLLOUTS} & self._tokens.keys()}
         for purpose in sorted(self._answers.keys() - {ROLLOUTS}):
             metrics[f"{purpose}/answers"] = float(self._answers[purpose])
             metrics[f"{purpose}/tokens"] = float(self._tokens[purpose])

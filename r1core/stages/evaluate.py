@@ -20,6 +20,7 @@ from r1core.events import SampleShown, StepDone
 from r1core.recipe.schema import EvalSet, EvaluateSpec
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job
+from r1core.stages.manifest import MANIFEST, manifest, set_facts, templates
 from r1core.stages.measured import Measured, Row, measured
 from r1core.stages.problems import first
 from r1core.stages.sampling import sample_groups
@@ -77,10 +78,14 @@ class _Asked:
 
 
 def run(job: Job) -> dict[str, float]:
-    """Measure every model; leaves the answers in `data/<model>/<set>/` and `data/results.json` with the rows."""
+    """Measure every model; leaves the answers in `data/<model>/<set>/`, `data/results.json` with the rows, and how they
+    were measured in `data/manifest.json`."""
     spec = job.stage.stage.evaluate
     assert spec is not None, "an evaluate stage says what to measure"
-    plan = _plan(job, spec)
+    chunks = {name: _chunks(job, wanted, spec.chunk) for name, wanted in spec.sets.items()}
+    facts = {name: set_facts(job, spec.sets[name], [p for own in chunks[name] for p in own]) for name in chunks}
+    plan = _plan(job, spec, chunks)
+    marks: dict[str, Mapping[str, str]] = {}
     ends = list(accumulate(len(own) for _, own in plan))
     rows: list[dict[str, Any]] = []
     with (
@@ -95,6 +100,7 @@ def run(job: Job) -> dict[str, float]:
             answers = {name: list(read_rows(job.folder / "data" / model / name)) for name in _sets(spec, model)}
             found = measured(spec.sets, answers, correct_part=scoring.correct_part)
             _say_unknown(job, model, found)
+            marks[model] = _marks(units, model)
             rows.append(found.row(model))
             event = _event(job, step, len(plan), found, answers)
             if step > before:
@@ -102,6 +108,9 @@ def run(job: Job) -> dict[str, float]:
             else:
                 job.log(step, event.metrics, writer)
     write_json(job.folder / "data" / "results.json", rows)
+    sets = {model: _sets(spec, model) for model in marks}
+    write_json(job.folder / "data" / MANIFEST, manifest(facts, marks, sets))
+    _say_templates(job, marks)
     return job.last_metrics
 
 
@@ -117,9 +126,10 @@ def measure(job: Job, spec: EvaluateSpec, policy: Policy, sampler: Sampler, scor
     return measured(spec.sets, answers, correct_part=scoring.correct_part)
 
 
-def _plan(job: Job, spec: EvaluateSpec) -> list[tuple[str, list[_Unit]]]:
+def _plan(
+    job: Job, spec: EvaluateSpec, chunks: Mapping[str, Sequence[Sequence[Problem]]]
+) -> list[tuple[str, list[_Unit]]]:
     """The units of each model: every chunk of every set that is meant for it."""
-    chunks = {name: _chunks(job, wanted, spec.chunk) for name, wanted in spec.sets.items()}
     return [
         (
             model,
@@ -156,7 +166,26 @@ def _answer(
             asked = _Asked(job=job, spec=spec, policy=policy, sampler=job.sampler(policy), scoring=scoring)
         rows = asked.rows(unit.set, unit.part, unit.problems)
         folder = job.folder / "data" / unit.model / unit.set
-        units.finish(rows, folder, part=unit.part, told={"model": unit.model, "set": unit.set})
+        units.finish(
+            rows,
+            folder,
+            part=unit.part,
+            told={"model": unit.model, "set": unit.set, "marks": dict(asked.policy.text_marks)},
+        )
+
+
+def _marks(units: Units, model: str) -> Mapping[str, str]:
+    """The hashes of the model's tokenizer and template, as its units told them."""
+    found: Mapping[str, str] = next((entry["marks"] for entry in units.finished if entry["model"] == model), {})
+    return found
+
+
+def _say_templates(job: Job, marks: Mapping[str, Mapping[str, str]]) -> None:
+    """Models of several families are asked in the words of several templates: that is part of what is compared."""
+    groups = templates(marks)
+    if len(groups) > 1:
+        told = "; ".join(", ".join(group) for group in groups)
+        job.note(f"their chat templates differ, so the prompts did, too: {told}")
 
 
 def _say_unknown(job: Job, model: str, found: Measured) -> None:

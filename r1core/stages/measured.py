@@ -17,6 +17,7 @@ import numpy as np
 
 from r1core.recipe.schema import EvalSet
 from r1core.stages.estimates import broken_down, interval, mean, pass_at_k
+from r1core.stages.repeated import marked, repeated, rights, standard_errors
 from r1core.types import Floats
 
 Row: TypeAlias = Mapping[str, Any]
@@ -28,12 +29,15 @@ class Measured:
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    errors: dict[str, dict[str, float]]
+    """Standard errors of the sets' own: "sampling" and "problem", where they can be told."""
 
     def row(self, model: str) -> dict[str, Any]:
         """The model's row of `results.json`."""
         metrics: dict[str, Any] = dict(sorted(self.metrics.items()))
         for name, limits in self.intervals.items():
             metrics[f"{name}_ci95"] = list(limits)
+            metrics |= {f"{name}_se_{kind}": error for kind, error in self.errors[name].items()}
         return {"model": model, "metrics": metrics}
 
     @property
@@ -46,15 +50,19 @@ def measured(sets: Mapping[str, EvalSet], rows: Mapping[str, Sequence[Row]], *, 
     """The numbers of the sets that have rows (each in order: problem by problem, answer by answer)."""
     metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for name, found in rows.items():
         wanted = sets[name]
         rows_PG = by_problem(found, wanted.samples)
-        correct = correctness(rows_PG, wanted.reward or correct_part, wanted.k, at_least=wanted.at_least)
+        marked_PG = marked(rows_PG, wanted.reward or correct_part, at_least=wanted.at_least)
+        correct = _values([(len(marked_G), rights(marked_G)) for marked_G in marked_PG], wanted.k)
+        errors[name] = standard_errors(correct, marked_PG, k=wanted.k, samples=wanted.samples)
         metrics[name], intervals[name] = mean(correct), interval(correct, answers=wanted.samples)
+        metrics.update(repeated(name, marked_PG, wanted.samples))
         metrics.update(broken_down(name, [rows_G[0] for rows_G in rows_PG], correct, wanted.by))
         if len(intervals) == 1:
             metrics.update({key: value for key, value in details(found, correct_part).items() if key not in sets})
-    return Measured(metrics=metrics, intervals=intervals)
+    return Measured(metrics=metrics, intervals=intervals, errors=errors)
 
 
 def by_problem(rows: Sequence[Row], samples: int) -> list[Sequence[Row]]:
@@ -64,11 +72,12 @@ def by_problem(rows: Sequence[Row], samples: int) -> list[Sequence[Row]]:
 
 def correctness(rows_PG: Sequence[Sequence[Row]], part: str, k: int, *, at_least: float = 0.5) -> Floats:
     """pass@k of each problem, (P,); NaN where there is no verdict on any of its answers."""
-    values = []
-    for rows_G in rows_PG:
-        known = [row["parts"] for row in rows_G if row["status"] != "infrastructure"]
-        marks = [parts[part] >= at_least for parts in known if part in parts]
-        values.append(pass_at_k(len(marks), sum(marks), k) if marks else math.nan)
+    return _values([(len(m), rights(m)) for m in marked(rows_PG, part, at_least=at_least)], k)
+
+
+def _values(counts_P: Sequence[tuple[int, int]], k: int) -> Floats:
+    """pass@k from (known, right) answers to each problem."""
+    values = [pass_at_k(known, right, k) if known else math.nan for known, right in counts_P]
     return np.array(values, dtype=np.float64)
 
 

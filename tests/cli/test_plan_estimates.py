@@ -10,6 +10,7 @@ import pytest
 
 from r1core.cli.estimate import ANSWER, PROMPT, Estimate, Estimator
 from r1core.cli.estimate_view import bytes_of, estimate_lines
+from r1core.cli.plan_view import plan_lines
 from r1core.cli.speed import CORE_GFLOPS, GIGA, TRAIN_SHARE, Speed
 from r1core.estimates import Range
 from r1core.plugins import PluginHost
@@ -183,6 +184,38 @@ def test_disk_is_models_checkpoints_and_rollouts(tmp_path: Path) -> None:
     assert last is not None
     assert text.high < ids.high
     assert last.high - 28 * PARAMETERS == pytest.approx((ids.high - 28 * PARAMETERS) / 10)
+
+
+def test_signals_take_eight_bytes_for_each_token_kept_and_only_read_their_texts(tmp_path: Path) -> None:
+    file = tmp_path / "try.yaml"
+    graded = "  graded: {signals: SPEC, model: zero, data: answers, policy: {use: transformers, device: cpu}}\n"
+    found = {}
+    for name, spec in (("top", "{k: 10}"), ("sampled", "{scheme: sampled}")):
+        file.write_text(RECIPE + graded.replace("SPEC", spec), encoding="utf-8")
+        found[name] = of(make_plan(resolve(file), PluginHost.discover()), "graded")
+    rows, longest = 10 * 4, 100
+    top, sampled = found["top"].disk, found["sampled"].disk
+    assert top is not None
+    assert sampled is not None
+    assert top.high == rows * (4 * (longest + PROMPT.high) + longest * (8 * 10 + 4 + 1 / 8))
+    assert top.high - sampled.high == rows * longest * 8 * 10
+    assert (found["top"].trained, found["top"].sampled) == (None, None)
+    assert found["top"].time_s is not None
+    assert roles(found["top"]) == {"model": "zero"}
+    plan = make_plan(resolve(file), PluginHost.discover())
+    said = "\n".join(plan_lines(plan, frozenset(plan.fingerprints), tmp_path))
+    assert "log-probs at temperature 1 of the text's own tokens alone" in said
+
+
+def test_a_teacher_elsewhere_is_a_host_that_is_contacted(tmp_path: Path) -> None:
+    file = tmp_path / "try.yaml"
+    teacher = '{use: remote_teacher, endpoint: {url: "http://127.0.0.1:9/v1"}}'
+    stage = f"signals: {{k: 10}}, model: zero, data: answers, sampler: {teacher}"
+    file.write_text(RECIPE + f"  graded: {{{stage}, policy: {{use: transformers, device: cpu}}}}\n", encoding="utf-8")
+    plan = make_plan(resolve(file), PluginHost.discover())
+    said = "\n".join(plan_lines(plan, frozenset(plan.fingerprints), tmp_path))
+    assert "hosts: http://127.0.0.1:9 (remote_teacher)" in said
+    assert of(plan, "graded").time_s is None
 
 
 def test_a_model_that_is_not_on_this_disk_is_unknown_until_it_is(tmp_path: Path) -> None:

@@ -54,6 +54,14 @@ def test_breakdowns_are_tables_of_their_own_for_the_models_that_have_them() -> N
     assert [str(cell) for cell in hard.columns[0].cells] == ["r1"]
 
 
+def test_a_curve_is_in_the_order_of_its_k_and_error_bars_stay_in_the_file() -> None:
+    measured = {"pass@1": 0.2, "pass@1_ci95": [0.1, 0.3], "pass@1_se_sampling": 0.01, "pass@1_se_problem": 0.04}
+    curve = {f"pass@1/k={k}": 0.2 for k in (1, 16, 2, 4, 8)}
+    main, drawn = tables([{"model": "r1", "metrics": {**measured, **curve}}])
+    assert [str(column.header) for column in main.columns] == ["model", "pass@1"]
+    assert [str(column.header) for column in drawn.columns] == ["model", "1", "2", "4", "8", "16"]
+
+
 def test_no_results_no_table() -> None:
     assert tables([]) == []
 

@@ -175,7 +175,7 @@ def test_every_key_of_every_block_is_described() -> None:
         if key != "use" and not value.get("description")
     ]
     assert silent == []
-    assert {"Kl", "Sampling", "LearningRate", "Supervision"} <= set(schema()["$defs"])
+    assert {"Kl", "Sampling", "LearningRate", "Traces"} <= set(schema()["$defs"])
 
 
 def test_names_presets_and_words_are_listed() -> None:

@@ -105,7 +105,16 @@ def test_metrics_have_trls_names() -> None:
     (step,) = train(stage(always(group("a", parts, Score(value=0.0, parts={"accuracy": 0.0, "format": 0.0})))))
     parts_names = {f"rewards/{name}/{what}" for name in ("accuracy", "format") for what in ("mean", "std")}
     gaps = {name for name in step.metrics if name.startswith("sampler/")}
-    assert set(step.metrics) - gaps == TRL_NAMES | parts_names | {"empty_batch"}
+    assert set(step.metrics) - gaps == TRL_NAMES | parts_names | {"empty_batch", "learned_tokens"}
+
+
+def test_only_tokens_of_an_update_count_as_learned() -> None:
+    kept = {"filters": ["zero_variance"]}
+    (step,) = train(stage(always(group("a", 1.0, 0.0), group("b", 1.0, 1.0), group("c", 0.0, 0.0))), **kept)
+    assert step.metrics["num_tokens"] == 18
+    assert step.metrics["learned_tokens"] == 6, "the filter leaves out groups in which all are worth the same"
+    (step,) = train(stage(always(group("a", 1.0, 1.0))), **kept)
+    assert (step.metrics["num_tokens"], step.metrics["learned_tokens"]) == (6, 0)
 
 
 def test_metrics_are_of_the_whole_rollout_batch() -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from r1core.batching import weighted
+from r1core.batching import counted, weighted
 from r1core.components import Trainer
 from r1core.contexts import TrainContext
 from r1core.estimates import Role
@@ -106,8 +106,10 @@ class Rl(Trainer):
             share = weighted(shares[turn], c.aggregation, longest=c.longest)
             lr = c.lr.at(at.position, at.length)
             metrics = critic.update(share, at) if critic is not None else {}
-            if share and (critic is None or not critic.warming_up(at)):
-                metrics |= context.policy.update(share, loss, lr=lr)
+            learned = share if critic is None or not critic.warming_up(at) else []
+            if learned:
+                metrics |= context.policy.update(learned, loss, lr=lr)
+            metrics |= {"learned_tokens": float(sum(map(counted, learned)))}
             yield self._told(at, {"learning_rate": lr, **metrics}, rollouts, batch, share)
 
     def _told(
