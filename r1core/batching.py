@@ -6,6 +6,7 @@ S = sequences, T = counted tokens of one sequence.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
@@ -53,7 +54,8 @@ def supervised(context: TrainContext, examples: Sequence[Problem]) -> list[Train
 
 
 def encode(policy: Policy, examples: Sequence[Problem]) -> list[TrainSequence]:
-    """The tokens of each example's conversation and completion, which counts, or of a plain document."""
+    """The tokens of each example's conversation and completion, which counts, or of a plain document. A completion that
+    was cut at the length limit has no end token: nobody ended there."""
     documents = [e.completion for e in examples if not e.messages and e.completion is not None]
     encoded = iter(policy.document_ids(documents) if documents else [])
     sequences = []
@@ -63,9 +65,45 @@ def encode(policy: Policy, examples: Sequence[Problem]) -> list[TrainSequence]:
             sequences.append(TrainSequence(ids=next(encoded), start=0, columns={}))
         else:
             prompt = policy.prompt_ids(example.messages)
-            ids = np.concatenate([prompt, policy.completion_ids(example.completion)])
+            answer = policy.completion_ids(example.completion)
+            ids = np.concatenate([prompt, answer[:-1] if example.finish == "length" else answer])
             sequences.append(TrainSequence(ids=ids, start=len(prompt), columns={}))
     return sequences
+
+
+def require_same_start(policy: Policy, example: Problem, *, where: str) -> None:
+    """Raise RecipeError where what the policy's prompt opens of the completion is not what stood before it when it was
+    written, unless it makes it whole. A document has no prompt."""
+    if not example.messages:
+        return
+    text, written, opened = example.completion or "", example.prefilled, policy.prefilled(example.messages)
+    if "<think>" in opened and text.lstrip().startswith("<think>"):
+        raise RecipeError(
+            f"text {example.id!r} would not be read as written: the model's template opens the think block, and the "
+            "text opens it again",
+            where=where,
+            fix='give the model a template that ends with the assistant\'s tag, without "<think>"',
+        )
+    if written is None or letters(written) == letters(opened):
+        return
+    if not closes_unopened(written + text) or closes_unopened(opened + text):
+        raise RecipeError(
+            f"text {example.id!r} would not be read as written: its writer's template had begun it with {written!r}, "
+            f"the model's begins it with {opened!r}",
+            where=where,
+            fix="give the model the writer's template",
+        )
+
+
+def closes_unopened(text: str) -> bool:
+    """Whether it closes a think block that nothing has opened."""
+    head, closed, _ = text.partition("</think>")
+    return bool(closed) and "<think>" not in head
+
+
+def letters(text: str) -> str:
+    """The text in the normal form of its letters, without blanks."""
+    return "".join(unicodedata.normalize("NFKC", text).split())
 
 
 def counted(sequence: TrainSequence) -> int:

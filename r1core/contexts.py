@@ -42,11 +42,6 @@ class SampleRecord(Protocol):
         """What they have cost, USD."""
         ...
 
-    @property
-    def answers(self) -> int:
-        """Answers of this teacher that are kept, refusals included."""
-        ...
-
     def asking(self, place: int, *, usd: float) -> None:
         """A call is about to be made, which can cost so much at most. It must end in one of the three below."""
         ...

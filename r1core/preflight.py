@@ -44,7 +44,7 @@ def _lacks_parquet(stages: Sequence[StagePlan]) -> Iterator[str]:
     if importlib.util.find_spec("pyarrow"):
         return
     add = "pyarrow is not installed: pip install pyarrow, or 'r1core[train]'"
-    if any(stage.kind in ("sample", "evaluate", "review") for stage in stages):
+    if any(stage.kind in ("sample", "evaluate", "review", "signals") for stage in stages):
         yield f"datasets are parquet files: {add}"
     kept = [
         s.id for s in stages if s.kind == "train" and s.stage.problems is not None and s.stage.rollouts.keep != "none"

@@ -57,6 +57,17 @@ class Range:
         return Range(min(self.low, bound), min(self.expected, bound), min(self.high, bound))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Quote:
+    """What answers from elsewhere will take: tokens of all calls, USD (None where no prices are known), seconds."""
+
+    calls: int
+    tokens_in: Range
+    tokens_out: Range
+    usd: Range | None
+    time_s: Range
+
+
 NOTHING = Range(0.0, 0.0, 0.0)
 
 

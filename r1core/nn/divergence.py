@@ -58,7 +58,8 @@ def on_support(student: Tensor, teacher: Tensor, present: Tensor, measure: Measu
     some = present.any(1, keepdim=True)
     log_q, log_p = (torch.where(some, logs, -math.log(logs.shape[1])) for logs in (log_q, log_p))
     if measure.floor is not None:
-        log_q, log_p = log_q.clamp(min=measure.floor), log_p.clamp(min=measure.floor)
+        absent = ~present & some
+        log_q, log_p = (logs.clamp(min=measure.floor).masked_fill(absent, -math.inf) for logs in (log_q, log_p))
     if measure.tail == "renormalised":
         log_q = log_q - log_q.logsumexp(1, keepdim=True)
     if measure.tail in ("renormalised", "teacher"):
@@ -86,10 +87,10 @@ def terms(pair: Pair, measure: Measure, share: Tensor | float | None) -> Tensor:
         forward = p * d if measure.entropy == "subtracted" else -p * log_q.clamp(min=-FAR)
         return _blend(share, forward, -q * d)
     if measure.kind == "jsd":
-        mixed, b = _mixed(d, measure.teacher_share), measure.teacher_share
-        return b * p * (d - mixed) - (1 - b) * q * mixed
+        b = measure.teacher_share
+        return b * p * _over_mixed(d, b) - (1 - b) * q * _mixed(d, b)
     if measure.kind == "skewed_forward":
-        return p * (d - _mixed(d, measure.alpha))
+        return p * _over_mixed(d, measure.alpha)
     if measure.kind == "skewed_reverse":
         if measure.mixture == "followed":
             return -q * _mixed(d, 1 - measure.alpha)
@@ -159,3 +160,10 @@ def _mixed(d: Tensor, share: float) -> Tensor:
     above = d.clamp(min=0.0)
     far = above + torch.log1p((1 - share) * torch.expm1(-above))
     return torch.where(d > 0, far, torch.log1p(share * torch.expm1(d.clamp(max=0.0))))
+
+
+def _over_mixed(d: Tensor, share: float) -> Tensor:
+    """log(p / (share p + (1 - share) q)): d less `_mixed`, which cancels where q is 0. There it is -log(share)."""
+    far = -torch.log1p((1 - share) * torch.expm1(-d.clamp(min=0.0)))
+    below = d.clamp(max=0.0)
+    return torch.where(d > 0, far, below - torch.log1p(share * torch.expm1(below)))

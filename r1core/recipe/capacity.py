@@ -31,10 +31,10 @@ def check_capacity(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft])
 
 
 def _models(draft: Draft, by_id: Mapping[str, Staged]) -> dict[str, Any]:
-    """The models that the stage trains or samples from, by the stage that they come from."""
+    """The models that the stage trains, samples from or asks, by the stage that they come from."""
     own = draft.stage.model
     found: dict[str, Any] = {}
-    if draft.kind in ("train", "sample") and own is not None:
+    if draft.kind in ("train", "sample", "signals") and own is not None:
         found[own if isinstance(own, str) else draft.id] = shape_before(draft, by_id)
     return found | {name: shape_after(name, by_id) for name in draft.stage.models}
 

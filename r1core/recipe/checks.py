@@ -18,10 +18,12 @@ from r1core.recipe.findings import refused
 from r1core.recipe.fitness import check_models, has_score_head
 from r1core.recipe.gating import check_gating
 from r1core.recipe.measures import check_measures
-from r1core.recipe.names import Draft, Reference
+from r1core.recipe.names import Draft, Reference, asks_elsewhere
 from r1core.recipe.reading import missing, unread
+from r1core.recipe.remote import check_remote
 from r1core.recipe.resolve import Resolved
 from r1core.recipe.schema import Scratch, StageKind
+from r1core.recipe.teaching import check_teachers
 from r1core.schedules import Schedule
 from r1core.suggest import did_you_mean
 
@@ -30,8 +32,11 @@ ARTIFACT: Mapping[StageKind, str] = {
     "train": "model",
     "sample": "data",
     "review": "data",
+    "signals": "signals",
     "evaluate": "table",
 }
+COUNTED = {"model": "a model", "table": "a table"}
+"""Artifacts with their article, where they have one."""
 PROVIDED = frozenset({"rewards", "components", "values", "greedy", "critic"})
 """What the training loop can give an advantage estimator."""
 
@@ -46,8 +51,8 @@ def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
         for f in check(resolved, d, by_id)
     ]
     own = (
-        *(_inputs, _folder, _scratch, _reviewed, _schedules, _ahead, _estimators, _filters),
-        *(check_balance, check_measures, check_gating),
+        *(_inputs, _folder, _scratch, _reviewed, _given, _schedules, _ahead, _estimators, _filters, _forgetful),
+        *(check_balance, check_measures, check_gating, check_teachers, check_remote),
     )
     found += [f for d in drafts for check in own for f in check(resolved, d)]
     if not found:
@@ -77,8 +82,8 @@ def _edges(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft]) -> Iter
             hint = did_you_mean(
                 reference.stage, _makers(reference.artifact, by_id), otherwise=f"{reference.artifact}: "
             )
-            message = f"{_a(kind)} stage makes a {made}" if made != "data" else f"{_a(kind)} stage makes data"
-            wanted = f"{reference.stage!r} is not {'a model' if reference.artifact == 'model' else 'data'}: {message}"
+            message = f"{_a(kind)} stage makes {COUNTED.get(made, made)}"
+            wanted = f"{reference.stage!r} is not {COUNTED.get(reference.artifact, reference.artifact)}: {message}"
             yield resolved.document.finding(reference.path, wanted, hint=hint)
 
 
@@ -106,7 +111,8 @@ def _makers(artifact: str, by_id: Mapping[str, Draft]) -> list[str]:
 
 def _inputs(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
     at, document = ("stages", draft.id), resolved.document
-    for key, why in missing(draft.stage, draft.trainer, draft.trainer_reads):
+    elsewhere = asks_elsewhere(draft.stage, draft.components) is not None
+    for key, why in missing(draft.stage, draft.trainer, draft.trainer_reads, elsewhere=elsewhere):
         fix = f"set `engines: {{{key}: ...}}`, or `{key}:` in the stage" if key in ("policy", "sampler") else ""
         yield document.finding(at, f"missing key {key!r}: {why}", hint=fix)
     for key in unread(draft.stage, list(document.root.at(at).map), draft.trainer_reads):
@@ -143,6 +149,20 @@ def _reviewed(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
         yield resolved.document.finding(("stages", draft.id, "data"), message, hint=hint)
 
 
+def _given(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
+    """Given answers come from one place, and whose they were is read from rows alone."""
+    stage, at = draft.stage, ("stages", draft.id)
+    if draft.kind != "sample" or not stage.data:
+        return
+    if stage.problems is not None:
+        message, hint = "given answers are those of `problems` or of `data`, not of both", "remove one"
+        yield resolved.document.finding((*at, "data"), message, hint=hint)
+    for i, datum in enumerate(stage.data):
+        if isinstance(datum, Use):
+            message = f"given answers in `data` are those of a stage, {datum.use!r} is a source"
+            yield resolved.document.finding((*at, "data", i), message, hint="give it as `problems`")
+
+
 def _schedules(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
     """Only training has steps: elsewhere every point but the first would be left out without a word."""
     stage = draft.stage
@@ -163,7 +183,7 @@ def _ahead(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
     if not draft.stage.sampling.ahead:
         return
     path = ("stages", draft.id, "sampling", "ahead")
-    sampler = next((c for c in draft.components if issubclass(c.cls, Sampler)), None)
+    sampler = _loaded(draft, "sampler", draft.stage.sampler) if draft.stage.sampler is not None else None
     if draft.kind != "train":
         message, hint = f"{_a(draft.kind)} stage trains nothing meanwhile", "leave it out"
         yield resolved.document.finding(path, message, hint=hint)
@@ -197,8 +217,8 @@ def _estimators(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _filters(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
-    """What the filters of a sample stage read beside the answers: scores, where it has rewards."""
-    provided = frozenset({"scores"} if draft.stage.rewards else ())
+    """What the filters of a sample stage read beside the answers: scores, where it has rewards or rows with scores."""
+    provided = frozenset({"scores"} if draft.stage.rewards or draft.stage.data else ())
     for i, use in enumerate(draft.stage.filters if draft.kind == "sample" else ()):
         component = _loaded(draft, "filter", use)
         judge = component.cls(component.cls.Config.model_validate(use.options))
@@ -207,6 +227,15 @@ def _filters(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
             message = f"{_named(component)} needs {need!r}, not provided"
             hint = "give the stage `rewards`" if need == "scores" else did_you_mean(need, {"scores"})
             yield resolved.document.finding(("stages", draft.id, "filters", i), message, hint=hint)
+
+
+def _forgetful(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
+    """What a filter learns piece by piece is kept with the units of a sample stage; training has none."""
+    for component in draft.components if draft.kind == "train" else ():
+        if issubclass(component.cls, DataFilter) and component.cls.learned is not DataFilter.learned:
+            message = f"{_named(component)} remembers a whole dataset, which training would forget at a kill"
+            hint = "use it in the `filters` of a sample stage"
+            yield resolved.document.finding(("stages", draft.id, "train"), message, hint=hint)
 
 
 def _loaded(draft: Draft, kind: str, use: Use) -> Loaded:

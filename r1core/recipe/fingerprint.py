@@ -24,7 +24,7 @@ from r1core.plugins import core_version
 from r1core.recipe.annotations import arms_of
 from r1core.recipe.environment import Environment
 from r1core.recipe.names import Draft
-from r1core.recipe.schema import SCHEMA_VERSION
+from r1core.recipe.schema import SCHEMA_VERSION, SampleSpec
 
 UNCOUNTED = ("gate", "scoring", "checkpoint", "rollouts", "stall_s", "seed", "variant")
 NEWLINE = b"\n"
@@ -38,7 +38,12 @@ def made_from(draft: Draft, *, name: str, seed: int, inputs: Mapping[str, str]) 
     counted = {key: value for key, value in draft.plain.items() if key not in UNCOUNTED}
     if "rewards" in counted:
         configs = {c.name: c.cls.Config for c in draft.components if c.kind == "reward"}
-        counted["rewards"] = [_telling(configs[reward["use"]], reward) for reward in counted["rewards"]]
+        counted["rewards"] = [counted_options(configs[reward["use"]], reward) for reward in counted["rewards"]]
+    if "sampler" in counted:
+        configs = {c.name: c.cls.Config for c in draft.components if c.kind == "sampler"}
+        counted["sampler"] = counted_options(configs[counted["sampler"]["use"]], counted["sampler"])
+    if "sample" in counted:
+        counted["sample"] = counted_options(SampleSpec, counted["sample"])
     return {
         "r1core": core_version(),
         "schema": SCHEMA_VERSION,
@@ -51,7 +56,7 @@ def made_from(draft: Draft, *, name: str, seed: int, inputs: Mapping[str, str]) 
     }
 
 
-def _telling(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
+def counted_options(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that decide what comes out."""
     told = dict(options)
     for name, field in model.model_fields.items():
@@ -60,7 +65,7 @@ def _telling(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, An
             told.pop(key, None)
         elif isinstance(told.get(key), dict):
             inner = [arm for arm in arms_of(field.annotation) if isinstance(arm, type) and issubclass(arm, BaseModel)]
-            told[key] = _telling(inner[0], told[key]) if inner else told[key]
+            told[key] = counted_options(inner[0], told[key]) if inner else told[key]
     return told
 
 

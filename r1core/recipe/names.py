@@ -8,15 +8,15 @@ trainer's `preset` is a named set of options laid under what the recipe says. Fi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from r1core.choices import Ref, Use
-from r1core.components import Policy, Trainer
+from r1core.components import Policy, Sampler, Trainer
 from r1core.errors import Diagnostic, RecipeError
 from r1core.plugins import Loaded, PluginHost
 from r1core.recipe.annotations import Path, Rewriter
@@ -63,11 +63,20 @@ class Draft:
     trainer_reads: frozenset[str] = frozenset()
     trainer_measures: frozenset[str] = frozenset()
     trainer_is_off_policy: bool = False
+    teachers: tuple[tuple[Path, str], ...] = ()
+    """The samplers that components name in their options, and where."""
 
     @property
     def name(self) -> str:
         """What the recipe calls it: its id, or the stage that it is a variant of."""
         return self.id if self.stage.variant is None else self.stage.variant.of
+
+
+def asks_elsewhere(stage: Stage, components: Iterable[Loaded]) -> Loaded | None:
+    """The stage's sampler, where its answers come from elsewhere."""
+    name = stage.sampler.use if stage.sampler is not None else ""
+    found = next((c for c in components if c.name == name and issubclass(c.cls, Sampler)), None)
+    return found if found is not None and cast(type[Sampler], found.cls).remote else None
 
 
 def draft_stages(resolved: Resolved, host: PluginHost) -> list[Draft]:
@@ -109,6 +118,7 @@ class _Names:
         self._trainer_reads: frozenset[str] = frozenset()
         self._trainer_measures: frozenset[str] = frozenset()
         self._trainer_is_off_policy = False
+        self._teachers: list[tuple[Path, str]] = []
         self._rewriter = Rewriter(use=self._use, ref=self._ref)
 
     def draft(self, stage: Stage) -> Draft:
@@ -116,6 +126,9 @@ class _Names:
         data = [Use(use=d) if isinstance(d, str) and d not in self._stages else d for d in stage.data]
         written = self._rewriter.model(stage.model_copy(update={"data": data}), ("stages", self._stage))
         self._scratch(stage)
+        if stage.kind == "sample" and asks_elsewhere(stage, self._components.values()):
+            written["policy"] = None
+            self._components = {key: found for key, found in self._components.items() if key[0] != "policy"}
         read = read_keys(stage, self._trainer_reads)
         plain = {key: value for key, value in written.items() if key in read and value not in (None, [], {})}
         return Draft(
@@ -130,6 +143,7 @@ class _Names:
             trainer_reads=self._trainer_reads,
             trainer_measures=self._trainer_measures,
             trainer_is_off_policy=self._trainer_is_off_policy,
+            teachers=tuple(self._teachers),
         )
 
     def _scratch(self, stage: Stage) -> None:
@@ -164,6 +178,8 @@ class _Names:
             self._not_found(error, use.use, kind, path)
             return plain
         self._components[kind, loaded.name] = loaded
+        if kind == "sampler" and path != ("stages", self._stage, "sampler"):
+            self._teachers.append((path, loaded.name))
         if isinstance(use, RewardUse) and use.python is not None:
             self._runs_elsewhere(loaded, use.python, path)
         options = self._with_preset(loaded, use.options, path)

@@ -29,13 +29,21 @@ def lay_over(root: Node, profile: Node) -> Node:
     """The profile's values over the recipe's, less what this recipe does not name."""
     if (models := profile.map.get("models")) is not None:
         named = {*_names(root, "models"), *_texts(root.map["stages"])} if "stages" in root.map else set()
-        bound = {name: body for name, body in models.map.items() if name in named}
-        profile = profile.with_children({"models": Node(bound, models.mark)})
+        profile = profile.with_children({"models": Node(_made(models, named), models.mark)})
     if (stages := profile.map.get("stages")) is not None:
         own = [*_names(root, "stages"), *_names(root, "models"), *_names(profile, "models")]
         kept = {name: body for name, body in stages.map.items() if name in own}
         profile = profile.with_children({"stages": Node(kept, stages.mark)})
     return merge(root, profile.without(["r1", "description", "extends"]))
+
+
+def _made(models: Node, named: set[str]) -> dict[str, Node]:
+    """The profile's models that are named, and those that they are made from, in the profile's order."""
+    wanted: set[str] = set()
+    while found := (named - wanted) & set(models.map):
+        wanted |= found
+        named = set().union(*(_texts(models.map[name]) for name in found))
+    return {name: body for name, body in models.map.items() if name in wanted}
 
 
 def check_profile(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]:

@@ -24,9 +24,11 @@ def read_keys(stage: Stage, trainer_reads: frozenset[str]) -> frozenset[str]:
         return keys
     if stage.kind == "review":
         return keys | {"data", "gate"}
+    if stage.kind == "signals":
+        return keys | ENGINES | {"model", "data", "sampler"}
     keys |= ENGINES | {"model", "seed"}
     if stage.kind == "sample":
-        return keys | SAMPLED | {"problems", "filters"}
+        return keys | SAMPLED | {"problems", "filters"} | ({"data"} if _is_given(stage) else set())
     if stage.kind == "evaluate":
         return keys | SAMPLED | {"models"}
     keys |= trainer_reads | {"checkpoint"}
@@ -41,22 +43,34 @@ def read_keys(stage: Stage, trainer_reads: frozenset[str]) -> frozenset[str]:
     return keys | {"balance"} if "data" in keys else keys
 
 
+def _is_given(stage: Stage) -> bool:
+    return stage.sample is not None and stage.sample.answers == "given"
+
+
 def unread(stage: Stage, given: list[str], trainer_reads: frozenset[str]) -> list[str]:
     """The keys of `given` that the stage does not read."""
     wrong = [key for key in given if key not in read_keys(stage, trainer_reads)]
     return [key for key in wrong if key not in SHARED] or wrong
 
 
-def missing(stage: Stage, trainer: str, trainer_reads: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """(key, why) of what the stage cannot do without and does not have."""
+def missing(
+    stage: Stage, trainer: str, trainer_reads: frozenset[str], *, elsewhere: bool = False
+) -> Iterator[tuple[str, str]]:
+    """(key, why) of what the stage cannot do without and does not have. `elsewhere`: its sampler needs no model."""
     kind: StageKind = stage.kind
     wanted: dict[str, str] = {}
     if kind == "sample":
-        given = stage.sample is not None and stage.sample.answers == "given"
         why = "a sample stage asks a model for answers to problems"
-        wanted |= dict.fromkeys(("problems",) if given else ("model", "problems", "policy", "sampler"), why)
+        asked = ("problems", "sampler") if elsewhere else ("model", "problems", "policy", "sampler")
+        if not _is_given(stage):
+            wanted |= dict.fromkeys(asked, why)
+        elif not stage.data:
+            wanted["problems"] = "given answers are those of a source's `problems`, or of the stages in `data`"
     if kind == "review":
         wanted["data"] = "a review stage looks at the data of another"
+    if kind == "signals":
+        wanted |= dict.fromkeys(("model", "policy"), "the teacher of a signals stage is a stage's model")
+        wanted["data"] = "a signals stage grades the texts of other stages"
     if kind == "train":
         wanted |= dict.fromkeys(("model", "policy"), "a train stage starts from a model (or `scratch`)")
         wanted |= dict.fromkeys(sorted(trainer_reads), f"trainer {trainer} reads it")

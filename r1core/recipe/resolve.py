@@ -36,7 +36,7 @@ __all__ = ["Resolved", "find_recipe", "resolve"]
 
 _STAGE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(@[A-Za-z0-9_.,=+-]+)?")
 _LOCAL_CLASS = re.compile(r"\.\.?/.*\.py:\w+")
-_PATH_KEYS = ("use", "path", "import", "python")
+_PATH_KEYS = ("use", "path", "import", "python", "ledger")
 _RECIPE_KEYS = ("extends", "profile", KEY, *SLOTS, *DEFAULTS)
 
 

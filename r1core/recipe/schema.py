@@ -1,8 +1,8 @@
 """The recipe as typed data: what may be written in the YAML, before names are resolved.
 
 One class for each block; every field is read by something. A stage's kind is the key it carries:
-`import`, `sample`, `train`, `evaluate` or `review` (a train stage may carry `evaluate` too: in-training
-evaluation). Component options stay untyped here; `plan.py` checks them with each component's Config.
+`import`, `sample`, `signals`, `train`, `evaluate` or `review` (a train stage may carry `evaluate` too:
+in-training evaluation). Component options stay untyped here; `plan.py` checks them with each component's Config.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from r1core.choices import Kind, Options, Use, UseFilter, UseSource
+from r1core.choices import Kind, Options, Uncounted, Use, UseFilter, UseSource
+from r1core.recipe.signals_spec import SignalsSpec
 from r1core.schedules import Schedule, Window
 
 SCHEMA_VERSION = 1
-KINDS = ("import", "sample", "train", "evaluate", "review")
-StageKind: TypeAlias = Literal["import", "sample", "train", "evaluate", "review"]
+KINDS = ("import", "sample", "train", "evaluate", "review", "signals")
+StageKind: TypeAlias = Literal["import", "sample", "train", "evaluate", "review", "signals"]
 
 UseTrainer: TypeAlias = Annotated[Use, Kind("trainer")]
 UsePolicy: TypeAlias = Annotated[Use, Kind("policy")]
@@ -131,10 +132,17 @@ class Shot(Options):
 class SampleSpec(Options):
     """A sample stage: several answers to each problem, scored, filtered, kept as a dataset."""
 
-    prompts: int = Field(ge=1, description="problems to sample")
+    prompts: int | None = Field(None, ge=1, description="problems to sample; of given answers all, when absent")
     samples: int = Field(1, ge=1, description="answers for each problem")
     answers: Literal["model", "given", "given_with_thinking"] = Field(
-        "model", description="sampled; or the problems' own completions; or these behind thinking that the model adds"
+        "model",
+        description="sampled; or given: the problems' own completions, or the rows of the stages in `data`; or "
+        "completions behind thinking that the model adds",
+    )
+    rows: Literal["kept", "all"] = Field(
+        "kept",
+        description="given answers of other stages: what their filters kept is judged, the rest stays rejected with "
+        "its reason; or all is judged anew",
     )
     trivial_chars: int = Field(0, ge=0, description="given_with_thinking: questions up to this length get no thinking")
     instruction: str = Field("", description="put before the question; it stays out of the dataset")
@@ -142,6 +150,33 @@ class SampleSpec(Options):
         default_factory=list, description="worked examples before the question; they stay out of the dataset"
     )
     chunk: int = Field(64, ge=1, description="problems in one unit of replay")
+    ledger: Annotated[str | None, Uncounted()] = Field(
+        None,
+        min_length=1,
+        description="folder of the trace ledger: each answer is put down as it comes, and asked for once by all runs "
+        "that name the same folder. Absent: one of the run's own for teachers elsewhere, none for a model of the run",
+    )
+    jsonl: Annotated[bool, Uncounted()] = Field(
+        False, description="write the kept answers as chat messages into `kept.jsonl`, too, when the stage ends"
+    )
+    license: Annotated[str | None, Uncounted()] = Field(
+        None,
+        min_length=1,
+        description="licence of the dataset, for the card that it gets when the stage ends: an identifier, apache-2.0",
+    )
+
+    @model_validator(mode="after")
+    def _asks_for_so_many(self) -> Self:
+        if self.prompts is None and self.answers != "given":
+            raise ValueError("give `prompts`: how many problems to sample")
+        if self.rows != "kept" and self.answers != "given":
+            raise ValueError(f"`rows` tells which given answers are judged, and these are not given ({self.answers})")
+        return self
+
+    @property
+    def sampled(self) -> int:
+        """Problems that a model is asked about at most."""
+        return 0 if self.answers == "given" else self.prompts or 0
 
 
 class EvalSet(Options):
@@ -244,18 +279,21 @@ class VariantOf(Options):
 
 
 class Stage(Options):
-    """One stage. One of `import`, `sample`, `train`, `evaluate`, `review` says its kind (a train stage may also
-    evaluate)."""
+    """One stage. One of `import`, `sample`, `train`, `evaluate`, `review`, `signals` says its kind (a train stage may
+    also evaluate)."""
 
     import_: str | None = Field(None, alias="import", description="a Hugging Face folder, or a hub id")
     sample: SampleSpec | None = Field(None, description="sample a dataset from a model")
     train: UseTrainer | None = Field(None, description="train a model")
     evaluate: EvaluateSpec | None = Field(None, description="measure models, or this model while it trains")
     review: ReviewSpec | None = Field(None, description="let people look at a dataset")
+    signals: SignalsSpec | None = Field(None, description="keep what a teacher says of a dataset's texts")
 
     model: Scratch | str | None = Field(None, description="the stage whose model it starts from, or `scratch`")
     models: list[str] = Field(default_factory=list, description="the stages whose models are evaluated")
-    data: list[DataInput] = Field(default_factory=list, description="datasets: stages or sources")
+    data: list[DataInput] = Field(
+        default_factory=list, description="datasets: stages or sources; of given answers the stages that have them"
+    )
     balance: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
         description="shares in which the stages in `data` are taken; the scarcest decides how much",
@@ -308,7 +346,7 @@ class Stage(Options):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = (self.import_, self.sample, self.train, self.evaluate, self.review)
+        kinds = (self.import_, self.sample, self.train, self.evaluate, self.review, self.signals)
         given = [key for key, value in zip(KINDS, kinds, strict=True) if value]
         if len(given) != 1 and given != ["train", "evaluate"]:
             raise ValueError(
@@ -340,6 +378,8 @@ class Stage(Options):
             return "sample"
         if self.review is not None:
             return "review"
+        if self.signals is not None:
+            return "signals"
         return "import" if self.import_ is not None else "evaluate"
 
 

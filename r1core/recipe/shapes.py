@@ -49,7 +49,7 @@ def _block(model: type[BaseModel], node: Node, path: str) -> Iterator[Diagnostic
 
 
 def _value(annotation: Any, node: Node, path: str) -> Iterator[Diagnostic]:
-    arms = arms_of(annotation)
+    arms = [arm for arm in arms_of(annotation) if arm is not type(None)]
     if node.value is None or Any in arms:
         return
     if any(_is(arm, Schedule) for arm in arms) and (strange := _no_steps(node)):

@@ -1,10 +1,10 @@
-"""The stage kinds: `import`, `sample`, `train`, `evaluate`, `review`. Each module has `run(job) -> metrics`."""
+"""The stage kinds, `import`, `sample`, `train`, `evaluate`, `review`, `signals`: modules with `run(job) -> metrics`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from r1core.stages import evaluate, importing, review, sample, train
+from r1core.stages import evaluate, importing, review, sample, signals, train
 from r1core.stages.base import Job
 from r1core.stages.golds import UNREADABLE, check_golds_of
 
@@ -14,6 +14,7 @@ RUNNERS = {
     "train": train.run,
     "evaluate": evaluate.run,
     "review": review.run,
+    "signals": signals.run,
 }
 
 

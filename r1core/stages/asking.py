@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -22,11 +23,12 @@ from r1core.stages.base import Job
 from r1core.stages.given import completion_of, rollout_of
 from r1core.stages.sampling import Arrived, sample_groups, unheard
 from r1core.stages.traces import Traces, ledger_of
-from r1core.types import Group, Message, Problem
+from r1core.types import Group, Message, Problem, Rollout
 
 Answers: TypeAlias = Callable[[Sequence[Problem], int, Arrived], list[Group]]
 """The groups of one unit's problems; the unit's number goes into the keys. Sampled answers are told of as they come."""
 CLOSE = "</think>"
+CUT = "thinking was cut off"
 
 
 class Answering:
@@ -122,13 +124,22 @@ def asked(problem: Problem, spec: SampleSpec) -> tuple[Message, ...]:
 
 
 def _thought_through(ask: Answers, spec: SampleSpec, chunk: Sequence[Problem], unit: int) -> list[Group]:
-    """The given answers, each behind the thinking that the model had before its own."""
+    """The given answers, each behind the thinking that the model had before its own; none where it was not given, or
+    did not come to its end."""
     groups = []
     for group in ask(chunk, unit, unheard):
-        problem, thinking = group.problem, group.rollouts[0].response.thinking or ""
+        problem, thinking, refused = group.problem, *_thinking(group.rollouts[0])
         if len(problem.question) <= spec.trivial_chars:
-            thinking = ""
+            thinking = refused = ""
         answer = completion_of(problem).rpartition(CLOSE)[2]
-        rollout = rollout_of(problem, f"<think>{f' {thinking}' if thinking else ''}{CLOSE}{answer}")
+        text = "" if refused else f"<think>{f' {thinking}' if thinking else ''}{CLOSE}{answer}"
+        rollout = replace(rollout_of(problem, text), refused=refused)
         groups.append(Group(problem=rollout.problem, rollouts=(rollout,)))
     return groups
+
+
+def _thinking(rollout: Rollout) -> tuple[str, str]:
+    """What the model thought, and why there is nothing to take where there is not."""
+    response = rollout.response
+    cut = CUT if response.finish == "length" and response.thinking is None else ""
+    return response.thinking or "", rollout.refused or cut

@@ -18,6 +18,7 @@ from r1core.plugin_host.discovery import Provider
 from r1core.plugins import PluginHost
 from r1core.processes import Finished
 from r1core.ranks import own_folder, run_ranks
+from r1core.recipe.checks import ARTIFACT
 from r1core.recipe.plan import Plan, StagePlan, make_plan
 from r1core.recipe.resolve import resolve
 from r1core.stages import run_stage
@@ -78,4 +79,4 @@ def _heard(emit: Callable[[Event], None], alive: Callable[[], None]) -> Callable
 
 def _artifact(directory: RunDirectory, stage: StagePlan) -> Path:
     own = directory.stage(stage.id)
-    return own.model if stage.kind in ("import", "train") else own.data
+    return {"model": own.model, "signals": own.signals}.get(ARTIFACT[stage.kind], own.data)

@@ -10,6 +10,7 @@ from typing import Any
 
 from r1core.choices import Use
 from r1core.components import Policy, Sampler
+from r1core.contexts import Signals
 from r1core.errors import RecipeError
 from r1core.recipe.schema import Scratch
 from r1core.scoring import ScoringService
@@ -17,6 +18,7 @@ from r1core.stages.answers import Answers
 from r1core.stages.base import Job
 from r1core.stages.problems import balanced
 from r1core.stages.progress import CRITIC, POLICY, REFERENCE, Progress
+from r1core.stages.signals import signals_of
 from r1core.store import answer_of, problem_of, read_rows
 from r1core.store.rollouts import RolloutsWriter
 from r1core.types import Answer, At, Floats, Group, Problem, Rollout
@@ -84,6 +86,10 @@ class Context:
             )
         stages = [data for data in stage.data if isinstance(data, str)]
         return [answer_of(row) for data in stages for row in read_rows(self.job.artifacts[data]) if row["keep"]]
+
+    def signals(self, ref: str) -> Signals:
+        """What a teacher said of texts; `ref` is the folder by now."""
+        return signals_of(self.job.plan, Path(ref))
 
     def rollouts(self, at: At, *, prompts: int, samples: int) -> list[Group]:
         """The next problems, answered and scored: with the present weights, or, where the stage samples ahead, with

@@ -12,12 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Self, TypeAlias
 
+import numpy as np
+
 from r1core.components import Policy, Sampler
-from r1core.types import Group, Message, Problem, Rollout, SampleRequest
+from r1core.types import Group, Message, Problem, Rollout, SampleRequest, Tokens
 
 KeyOf: TypeAlias = Callable[..., int]
 Arrived: TypeAlias = Callable[[int, Rollout], None]
 """Told of each answer as it comes: its place among all that were asked for, and itself as its group will have it."""
+
+_UNREAD: Tokens = np.array([], dtype=np.int64)
 
 
 def unheard(place: int, rollout: Rollout) -> None:
@@ -26,7 +30,7 @@ def unheard(place: int, rollout: Rollout) -> None:
 
 def sample_groups(
     sampler: Sampler,
-    policy: Policy,
+    policy: Policy | None,
     problems: Sequence[Problem],
     *,
     samples: int,
@@ -38,14 +42,14 @@ def sample_groups(
     arrived: Arrived = unheard,
 ) -> list[Group]:
     """`samples` answers to each problem. `key(index, sample)` gives the key of one answer, `asked(problem)` the
-    messages that the model gets.
+    messages that the model gets. Without a policy it is elsewhere, and its prompts have no tokens.
 
     Only log-probs at temperature 1 over the whole vocabulary are the policy's own, so no others leave this room.
     """
     requests = [
         SampleRequest(
             problem=problem,
-            prompt_ids=policy.prompt_ids(asked(problem)),
+            prompt_ids=policy.prompt_ids(asked(problem)) if policy is not None else _UNREAD,
             keys=tuple(key(index, sample) for sample in range(samples)),
             samples=tuple(index * samples + sample for sample in range(samples)),
             max_new_tokens=max_new_tokens,
@@ -74,7 +78,9 @@ def sample_groups(
 
 
 def counted(rollout: Rollout, *, before: int = 0) -> Rollout:
-    """The rollout whose response knows its tokens; `before` of them were given."""
+    """The rollout whose response knows its tokens; `before` of them were given. A text from elsewhere knows its own."""
+    if not len(rollout.completion_ids) and rollout.response.tokens is not None:
+        return rollout
     tokens = before + len(rollout.completion_ids)
     return replace(rollout, response=replace(rollout.response, tokens=tokens))
 

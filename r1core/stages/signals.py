@@ -3,9 +3,10 @@
     teacher_signals: {signals: {k: 32, temperature: 1.0}, model: dev3, data: distillation_data}
 
 The texts are the kept rows of other stages, in the tokens of the teacher; each of their counted tokens, the end token
-included, gets the teacher's likeliest tokens in its place (`scheme: top_k`), or its own log-prob alone (`sampled`). The
-unit of replay is a chunk of texts. `signals.json` says whose they are: a cache of another teacher, tokenizer, template
-or temperature looks just like the right one. With `sampler` the teacher is elsewhere, and `model` gives the tokens.
+included (a text that was cut has none), gets the teacher's likeliest tokens in its place (`scheme: top_k`), or its own
+log-prob alone (`sampled`). The unit of replay is a chunk of texts. `signals.json` says whose they are: a cache of
+another teacher, tokenizer, template or temperature looks just like the right one. With `sampler` the teacher is
+elsewhere, and `model` gives the tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from r1core.batching import counted, encode
+from r1core.batching import counted, encode, require_same_start
 from r1core.components import Policy, Sampler
 from r1core.errors import NumericsError, RecipeError, RefusedError
 from r1core.events import StepDone
@@ -105,8 +106,12 @@ class _Teacher:
         self._sampler: Sampler | None = job.sampler(self._policy) if stage.sampler is not None else None
 
     def graded(self, rows: Sequence[Mapping[str, Any]]) -> list[SignalRow]:
-        """The texts of which a token can be learned, each with its signal."""
-        encoded = encode(self._policy, [problem_of(row) for row in rows])
+        """The texts of which a token can be learned, each with its signal. Raises RecipeError with the first that the
+        model's template begins otherwise than its writer's did."""
+        texts = [problem_of(row) for row in rows]
+        for text in texts:
+            require_same_start(self._policy, text, where=f"stages.{self._job.stage.id}")
+        encoded = encode(self._policy, texts)
         kept = [(row, sequence) for row, sequence in zip(rows, encoded, strict=True) if counted(sequence)]
         told = self._told([sequence for _, sequence in kept])
         return [

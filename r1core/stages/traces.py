@@ -136,11 +136,6 @@ class Traces(Sampler):
         """Their cost, USD."""
         return self._ledger.account(self._teacher).usd
 
-    @property
-    def answers(self) -> int:
-        """Answers of this teacher that are kept."""
-        return self._ledger.account(self._teacher).answers
-
     def metrics(self, before: Mapping[str, float]) -> dict[str, float]:
         """The sums over the stage, `before` being those of its last unit; under `time/` what kills and other runs have
         a part in."""

@@ -32,7 +32,7 @@ from r1core.store.files import (
 )
 from r1core.store.kills import reached
 
-ARTIFACTS = ("model", "data")
+ARTIFACTS = ("model", "data", "signals")
 StageState: TypeAlias = Literal["finished", "stale", "partial", "missing", "damaged"]
 
 
@@ -61,7 +61,7 @@ class StageRecord:
 
 
 class StageDirectory:
-    """The folder of one stage: `model/` or `data/`, and beside it what the stage logs."""
+    """The folder of one stage: `model/`, `data/` or `signals/`, and beside it what the stage logs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,13 +79,18 @@ class StageDirectory:
         return self.path / "data"
 
     @property
+    def signals(self) -> Path:
+        """The artifact of a signals stage."""
+        return self.path / "signals"
+
+    @property
     def progress(self) -> Path:
         """What a half-done stage goes on from: its checkpoints, or the ledger of its units."""
         return self.path / PROGRESS
 
     @property
     def units(self) -> Path:
-        """The ledger of the units of a sample or evaluate stage."""
+        """The ledger of the units of a sample, evaluate or signals stage."""
         return self.progress / "units.jsonl"
 
     def record(self) -> StageRecord | None:

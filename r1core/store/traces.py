@@ -45,8 +45,6 @@ class TraceLedger:
         self.folder = folder
         self.damaged = 0
         """Lines that were there but did not hold: what they said is asked for again."""
-        self.cut: frozenset[str] = frozenset()
-        """Keys of the calls that were under way when an earlier process was killed, as it was found at opening."""
         self._waiting = waiting
         self._part_bytes = part_bytes
         self._index = TraceIndex()
@@ -169,12 +167,12 @@ class TraceLedger:
                 self._scan(number, is_last=number == numbers[-1])
         last = numbers[-1] if numbers else 0
         self._open(last + beside(self._path(last)).exists())
-        self.cut = frozenset(self._index.open)
         for key, (teacher, usd) in list(self._index.open.items()):
             self.lost(key, teacher, usd=usd, why=KILLED)
 
     def _scan(self, number: int, *, is_last: bool) -> None:
-        """Read a part line by line. Half a line at its end is cut off, so that the next one begins a line."""
+        """Read a part line by line, and seal it anew unless it goes on. Half a line at the end of the last is cut off,
+        so that the next one begins a line."""
         offset = 0
         beside(self._path(number)).unlink(missing_ok=True)
         with self._path(number).open("rb") as file:
@@ -189,6 +187,8 @@ class TraceLedger:
                 offset += len(line)
         if is_last:
             os.truncate(self._path(number), offset)
+        else:
+            self._index.seal(self._path(number), number)
 
     def _take_lock(self) -> None:
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)

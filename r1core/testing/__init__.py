@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from r1core.testing.filters import FilterSuite
     from r1core.testing.objectives import ObjectiveSuite
     from r1core.testing.policies import PolicySuite
+    from r1core.testing.remote_samplers import RemoteSamplerSuite
     from r1core.testing.rewards import RewardSuite
     from r1core.testing.samplers import SamplerSuite
     from r1core.testing.sources import SourceSuite
+    from r1core.testing.teachers import TeacherSuite
     from r1core.testing.trainers import TrainerSuite
 
 _WHERE = {
@@ -30,9 +32,11 @@ _WHERE = {
     "FilterSuite": "r1core.testing.filters",
     "ObjectiveSuite": "r1core.testing.objectives",
     "PolicySuite": "r1core.testing.policies",
+    "RemoteSamplerSuite": "r1core.testing.remote_samplers",
     "RewardSuite": "r1core.testing.rewards",
     "SamplerSuite": "r1core.testing.samplers",
     "SourceSuite": "r1core.testing.sources",
+    "TeacherSuite": "r1core.testing.teachers",
     "TrainerSuite": "r1core.testing.trainers",
 }
 
@@ -41,9 +45,11 @@ __all__ = [
     "FilterSuite",
     "ObjectiveSuite",
     "PolicySuite",
+    "RemoteSamplerSuite",
     "RewardSuite",
     "SamplerSuite",
     "SourceSuite",
+    "TeacherSuite",
     "TrainerSuite",
 ]
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import contextlib
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 from built_ins import built_in, elsewhere, suites
+from grading_server import toy_grader
 from tiny_engines import ECHO, HEAD, LLAMA, ON_CPU
+from toy_chat import chat
 
-from r1core.testing import ObjectiveSuite, PolicySuite, SamplerSuite, TrainerSuite
+from r1core.components import Policy
+from r1core.testing import ObjectiveSuite, PolicySuite, RemoteSamplerSuite, SamplerSuite, TeacherSuite, TrainerSuite
 from r1core.testing.objectives import OLD_LOGPROB
 
 # --- the built-ins ---------------------------------------------------------------------------------
@@ -151,6 +156,29 @@ class TestEchoSamplerOfTransformers(SamplerSuite):
     policy: ClassVar = ON_CPU
     architecture = LLAMA
     source = "playground_corpus"
+
+
+class TestOpenAI(RemoteSamplerSuite):
+    component = "openai"
+    options: ClassVar = {"endpoint": {"url": "http://127.0.0.1:9/v1"}, "model": "m"}
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[dict[str, Any]]:
+        with chat() as url:
+            yield {"endpoint": {"url": url}, "model": "m", "seeded": True}
+
+
+class TestRemoteTeacher(TeacherSuite):
+    component = "remote_teacher"
+    options: ClassVar = {"endpoint": {"url": "http://127.0.0.1:9/v1"}}
+    policy: ClassVar = ON_CPU
+    architecture = LLAMA
+    source = "playground_corpus"
+
+    @contextlib.contextmanager
+    def serving(self, policy: Policy) -> Iterator[dict[str, Any]]:
+        with toy_grader(policy) as server:
+            yield {"endpoint": {"url": server.url}}
 
 
 class TestPpoClip(ObjectiveSuite):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -199,6 +200,36 @@ class TestNoCode(FilterSuite):
 class TestNoRepetition(FilterSuite):
     component = "no_repetition"
     options: ClassVar = {"n": 1, "max_share": 0.1}
+
+
+class TestThinkTags(FilterSuite):
+    component = "think_tags"
+
+
+class TestDifficultyBand(FilterSuite):
+    component = "difficulty_band"
+    options: ClassVar = {"min": 0.2}
+    parts = ("accuracy",)
+
+
+class TestLengthBand(FilterSuite):
+    component = "length_band"
+    options: ClassVar = {"of": "thinking", "min": 6}
+
+
+class TestNoDuplicates(FilterSuite):
+    component = "no_duplicates"
+    options: ClassVar = {"of": "thinking"}
+
+
+class TestNoNearDuplicates(FilterSuite):
+    component = "no_duplicates"
+    options: ClassVar = {"similarity": 0.5, "ngram": 1}
+
+
+class TestDecontaminated(FilterSuite):
+    component = "decontaminated"
+    options: ClassVar = {"against": [str(Path(__file__).with_name("evaluation.jsonl"))], "ngram": 3}
 
 
 class TestAtMost(FilterSuite):

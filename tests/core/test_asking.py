@@ -69,6 +69,19 @@ def test_a_model_adds_thinking_to_given_answers_but_for_trivial_questions(
     assert {row["text"] for row in rows} == {f"<think></think>{number}" for number in range(5)}
 
 
+def test_thinking_that_was_refused_or_cut_off_makes_no_answer(tmp_path: Path) -> None:
+    far = f"sampler: {{use: '{Path(__file__).parent / 'toy_far.py'}:Far', log: {tmp_path / 'log'}, cuts: '5'}}"
+    text = STAGES.replace("SPEC", "answers: given_with_thinking, trivial_chars: 0").replace("prompts: 5", "prompts: 10")
+    go(tmp_path, text.replace("model: base", far).replace("  base: BASE\n", ""))
+    rows = list(read_rows(tmp_path / "run" / "stages" / "traces" / "data"))
+    assert len((tmp_path / "log").read_text().splitlines()) == len(rows) == 10
+    assert {row["id"]: (row["reason"], row["text"]) for row in rows if not row["keep"]} == {
+        "5": ("refused: thinking was cut off", ""),
+        "7": ("refused: too odd", ""),
+    }
+    assert all(row["text"] == f"<think> {row['thinking']}</think>{row['id']}" for row in rows if row["keep"])
+
+
 def test_a_source_without_completions_gives_no_answers_and_is_refused_before_any_compute(tmp_path: Path) -> None:
     (tmp_path / "asked.py").write_text(
         "from itertools import count\n"

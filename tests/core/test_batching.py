@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from r1core.batching import Supervision, imitate, length_batches, supervised, weighted
+from r1core.batching import Supervision, encode, imitate, length_batches, require_same_start, supervised, weighted
 from r1core.errors import RecipeError
 from r1core.types import Problem, Tokens, TrainSequence
 
@@ -152,6 +153,40 @@ def test_answers_count_and_prompts_do_not() -> None:
     answer, plain = supervised(context, context.examples())
     assert (answer.ids.tolist(), answer.start) == ([3, 4, 3, 3, 0], 2)
     assert (plain.ids.tolist(), plain.start) == ([1, 2, 3], 0)
+
+
+def test_an_answer_that_was_cut_is_not_taught_to_end() -> None:
+    cut = replace(answered("one two"), finish="length")
+    policy: Any = Words()
+    whole, part, nothing = encode(policy, [answered("one two"), cut, replace(cut, completion="")])
+    assert whole.ids.tolist() == [3, 4, 3, 3, 0]
+    assert (part.ids.tolist(), part.start) == ([3, 4, 3, 3], 2)
+    assert supervised(Data(replace(cut, completion="")), [replace(cut, completion="")]) == []  # type: ignore[arg-type]
+    assert len(nothing.ids) == nothing.start
+
+
+@pytest.mark.parametrize(
+    ("written", "opened", "text", "said"),
+    [
+        ("<think>", "", "a </think> b", "had begun it with '<think>', the model's begins it with ''"),
+        ("", "<think>", "a", "had begun it with '', the model's begins it with '<think>'"),
+        (None, "<think>", "<think> a </think> b", "the text opens it again"),
+        ("<think>", "<think>\n", "a </think> b", ""),
+        ("", "<think>", "a </think> b", ""),
+        (None, "", "a </think> b", ""),
+    ],
+)
+def test_a_text_that_another_template_began_is_refused(written: str | None, opened: str, text: str, said: str) -> None:
+    policy: Any = Words()
+    policy.prefilled = lambda messages: opened
+    example = replace(answered(text), prefilled=written)
+    if not said:
+        require_same_start(policy, example, where="here")
+        return
+    with pytest.raises(RecipeError, match=said) as caught:
+        require_same_start(policy, example, where="here")
+    assert caught.value.where == "here"
+    require_same_start(policy, replace(example, messages=()), where="here")
 
 
 @pytest.mark.parametrize("empty", [None, "", "alone"])

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = (
-    {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"} | {"world"},
+    {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"} | {"world", "ngrams"},
     {"choices", "schedules", "estimates", "components", "contexts", "hookspecs", "batching", "losses", "endpoints"}
     | {"architectures", "policies"},
     {"plugins", "plugin_host", "recipe"},
@@ -38,6 +38,7 @@ PUBLIC = {
     "losses",
     "policies",
     "keys",
+    "ngrams",
     "nn",
     "untrusted",
     "suggest",
@@ -46,7 +47,7 @@ PUBLIC = {
 PUBLIC_MODULES = ("r1core.store.rows.", "r1core.store.ledger.")
 """And of its other rooms: what reads the rows of a dataset, and what keeps a record."""
 WORDS = {"format", "language", "accuracy", "correct", "native", "transformers", "pairs", "echo", "pass_at_k", "math"}
-WORDS |= {"length", "code", "choice", "judge", "parquet", "datasets"}
+WORDS |= {"length", "code", "choice", "judge", "parquet", "jsonl", "datasets"}
 """Names of built-ins that are words of the trade, too."""
 
 

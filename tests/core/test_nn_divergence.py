@@ -214,3 +214,58 @@ def test_a_floor_raises_what_is_below_it() -> None:
 def test_what_cannot_be_computed_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         Measure(**given)
+
+
+HALF = (0.5, 0.3, 0.2, 0.0)
+"""A teacher's probabilities, and the student's: each has a token that the other finds impossible."""
+MASKED = (0.6, 0.4, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("form", [divergence, in_tiles])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kind": "jsd", "beta": 0.5},
+        {"kind": "jsd", "beta": 0.1},
+        {"kind": "skewed_forward", "alpha": 0.1},
+        {"kind": "skewed_reverse", "alpha": 0.1},
+        {"kind": "skewed_reverse", "alpha": 0.1, "mixture": "detached"},
+        {"kind": "tvd"},
+    ],
+    ids=str,
+)
+def test_what_the_student_finds_impossible_counts_in_full(given: dict[str, Any], form: Any, dtype: torch.dtype) -> None:
+    """Against the formulas by hand, which need no log ratio."""
+    p, q = (torch.tensor([values], dtype=torch.float64) for values in (HALF, MASKED))
+    measure = Measure(**given)
+    share = {"jsd": measure.teacher_share, "skewed_forward": 0.1, "skewed_reverse": 0.9, "tvd": 0.0}[measure.kind]
+    mixed = share * p + (1 - share) * q
+    to_p, to_q = (torch.special.xlogy(x, x).sum() - torch.special.xlogy(x, mixed).sum() for x in (p, q))
+    wanted = {
+        "jsd": share * to_p + (1 - share) * to_q,
+        "skewed_forward": to_p,
+        "skewed_reverse": to_q,
+        "tvd": (p - q).abs().sum() / 2,
+    }[measure.kind]
+    student = q.log().to(dtype).requires_grad_()
+    found = form(student, p.log().to(dtype), measure)
+    found.sum().backward()
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-6)
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("tail", ["bucket", "renormalised", "teacher", "none"])
+def test_a_floor_makes_nothing_of_tokens_that_are_not_there(tail: Any) -> None:
+    log_q = torch.tensor([[-0.7, -2.0]], dtype=torch.float64)
+    log_p = torch.tensor([[-0.3, -3.0]], dtype=torch.float64)
+    there, measure = torch.ones(1, 2, dtype=torch.bool), Measure(kind="jsd", tail=tail, floor=-2.5)
+    filler, gaps = torch.full((1, 30), -torch.inf, dtype=torch.float64), torch.zeros(1, 30, dtype=torch.bool)
+    wanted = on_support(log_q, log_p, there, measure)
+    student = torch.cat([log_q, filler], 1).requires_grad_()
+    found = on_support(student, torch.cat([log_p, filler], 1), torch.cat([there, gaps], 1), measure)
+    found.sum().backward()
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-9)
+    assert student.grad is not None
+    assert student.grad.isfinite().all()

@@ -22,6 +22,21 @@ def test_a_model_slot_may_be_a_folder_or_a_hub_id(tmp_path: Path) -> None:
     assert (base.kind, base.import_) == ("import", "Qwen/Qwen2.5-0.5B")
 
 
+def test_a_profile_brings_along_what_its_models_are_made_from(tmp_path: Path) -> None:
+    made = """
+        models:
+          unread: org/unread
+          seed: org/seed
+          middle: {train: fit, model: seed, data: {use: numbers}}
+          base: {train: fit, model: middle, data: {use: numbers}}
+        problems: {reasoning: {use: numbers, limit: 5}}
+        rewards: {accuracy: toy}
+        engines: {policy: net, sampler: draw}
+        """
+    stages = resolve(write(tmp_path, made=made), "made").recipe.stages
+    assert set(stages) == {"seed", "middle", "base", "zero", "kept", "final", "table"}
+
+
 def test_problem_and_reward_slots_are_put_where_they_are_named(tmp_path: Path) -> None:
     stages = resolved(tmp_path).data["stages"]
     assert stages["zero"]["problems"] == {"use": "numbers", "limit": 5}

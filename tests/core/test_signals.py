@@ -273,6 +273,19 @@ def test_signals_that_the_stage_would_not_make_are_refused(
     assert len(signals_of(planned(tmp_path, stages()), own(whole[0]) / "signals")) > 0
 
 
+# --- texts that the model would read otherwise ---------------------------------------------------------
+
+
+def test_texts_that_the_models_template_begins_otherwise_are_refused_before_they_are_graded(
+    whole: tuple[Path, Ran], tmp_path: Path
+) -> None:
+    shutil.copytree(whole[0] / "run", tmp_path / "run")
+    opening = stages().replace(":Teacher", ":Opening")
+    with pytest.raises(RecipeError, match="template opens the think block, and the text opens it again"):
+        go(tmp_path, opening, jobs=1, until_stage="graded")
+    assert not (own(tmp_path) / "signals/part-00000.parquet").exists()
+
+
 # --- room on the disk ----------------------------------------------------------------------------------
 
 

@@ -88,11 +88,12 @@ def test_a_note_reaches_whoever_watches(context: Context) -> None:
 def test_costs_are_counted_from_one_step_to_the_next(context: Context) -> None:
     (group,) = context.rollouts(FIRST, prompts=1, samples=3)
     cost = Cost()
+    tokens = np.array([len(rollout.completion_ids) for rollout in group.rollouts], dtype=float)
     cost.add("rollouts", group.rollouts)
-    assert cost.take() == {}, "the trainer knows these itself"
+    assert cost.take() == {"rollouts/tokens": tokens.sum()}, "the trainer knows the rest itself"
     cost.add("rollouts", group.rollouts)
     cost.add("greedy", group.rollouts[:1])
-    tokens = np.array([len(rollout.completion_ids) for rollout in group.rollouts], dtype=float)
     share = tokens[0] / (tokens.sum() + tokens[0])
-    assert cost.take() == {"greedy/answers": 1.0, "greedy/tokens": tokens[0], "greedy/token_share": share}
+    beside = {"greedy/answers": 1.0, "greedy/tokens": tokens[0], "greedy/token_share": share}
+    assert cost.take() == {"rollouts/tokens": tokens.sum(), **beside}
     assert cost.take() == {}

@@ -60,8 +60,9 @@ def test_an_unknown_score_stays_unknown(tmp_path):
 
 
 def test_a_row_becomes_a_problem_to_learn_from(tmp_path):
-    write_rows(tmp_path, [row(meta={"level": 3})])
-    (found,) = map(problem_of, read_rows(tmp_path))
+    write_rows(tmp_path, [row(meta={"level": 3}), row(finish="length")])
+    found, cut = map(problem_of, read_rows(tmp_path))
+    assert (found.finish, cut.finish) == ("stop", "length")
     assert found == Problem(
         id="p1",
         messages=({"role": "user", "content": "2+2?"},),
@@ -69,6 +70,7 @@ def test_a_row_becomes_a_problem_to_learn_from(tmp_path):
         language="zh",
         meta={"level": 3},
         completion="<think>a</think><answer>4</answer>",
+        prefilled="",
     )
 
 

@@ -28,6 +28,7 @@ class Far(Sampler):
     class Config(Sampler.Config):
         log: Annotated[str, Uncounted()] = Field(description="file with a line for each question")
         model: str = Field("m", description="who is asked")
+        cuts: str = Field("", description="the number whose thinking comes to no end")
         dies_after: Annotated[int, Uncounted()] = Field(1000, description="questions of a process that are answered")
 
     def __init__(self, config: Any) -> None:
@@ -54,13 +55,15 @@ class Far(Sampler):
                     raise SetupError("it is dead", where="far away", fix="wait")
                 self.left -= 1
                 said = question.rpartition(" ")[2]
+                is_cut = said == self.config.cuts
+                text, finish = (f"<think>{key}", "length") if is_cut else (f"<think>{key}</think>{said}", "stop")
                 rollout = Rollout(
                     problem=request.problem,
                     sample=place,
                     prompt_ids=none,
                     completion_ids=none,
                     logprobs=None,
-                    response=Response.parse(f"<think>{key}</think>{said}"),
+                    response=Response.parse(text, finish=finish),
                     refused="too odd" if said.endswith("7") else "",
                 )
                 self.record.keep(rollout, usd=0.5, tokens_in=3)

@@ -42,6 +42,15 @@ class Teacher(Skill):
         return [verdict(each, k=k, temperature=temperature, skill=self.skill) for each in sequences]
 
 
+class Opening(Teacher):
+    """A model whose template opens the think block."""
+
+    name = "opening"
+
+    def prefilled(self, messages: Any) -> str:
+        return "<think>"
+
+
 class Broken(Teacher):
     """A model whose numbers are none."""
 

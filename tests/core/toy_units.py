@@ -79,3 +79,17 @@ def begun(folder: Path) -> StageDirectory:
 def rows_of(results: Path) -> Any:
     """The rows of a `results.json`."""
     return json.loads(results.read_text())["rows"]
+
+
+class Piecemeal(DataFilter):
+    """Keeps everything and learns every text."""
+
+    name = "piecemeal"
+
+    def judge(self, group: Group) -> list[Verdict]:
+        self.new = [*getattr(self, "new", []), *(rollout.response.text for rollout in group.rollouts)]
+        return [Verdict(keep=True)] * len(group.rollouts)
+
+    def learned(self) -> bytes:
+        piece, self.new = " ".join(self.new).encode(), []
+        return piece

@@ -112,7 +112,7 @@ def test_a_policy_without_whole_distributions_is_no_live_teacher(student: Path) 
     [
         ({"temperature": 2.0}, {"divergence": {"temperature": 1.0}}, "at temperature 1, the signals were stored at 2"),
         ({"k": 4}, {"divergence": {"top_k": 8}}, "compares 8 tokens, the signals hold 4"),
-        ({"k": 0, "scheme": "sampled"}, {}, "hold each token's own log-prob"),
+        ({"k": 0, "scheme": "sampled"}, {"divergence": {"kind": "reverse"}}, "hold each token's own log-prob"),
         ({}, {"teacher": "r1"}, "these signals are of f00d, teacher, not of r1"),
         ({}, {"divergence": {"square": True}}, "square changes nothing at temperature 1"),
     ],
@@ -142,9 +142,9 @@ def traces(*texts: str, prefilled: str | None = None) -> list[Problem]:
     ("template", "prefilled", "text", "said"),
     [
         (TEMPLATE, None, "w1 </think> w2", "closes a think block that nothing opens, as 2 of 3 do"),
-        (TEMPLATE, "<think>", "w1 </think> w2", "had begun it with '<think>', the student's begins it with ''"),
-        (OPENS, "", "w1 w2", "had begun it with '', the student's begins it with '<think>'"),
-        (OPENS, None, "<think> w1 </think> w2", "the student's template opens the think block"),
+        (TEMPLATE, "<think>", "w1 </think> w2", "had begun it with '<think>', the model's begins it with ''"),
+        (OPENS, "", "w1 w2", "had begun it with '', the model's begins it with '<think>'"),
+        (OPENS, None, "<think> w1 </think> w2", "the model's template opens the think block"),
         (TEMPLATE, None, "<think> w1 </think> unheard-of", "the tokenizer makes"),
         (TEMPLATE, "", "w1 <|end|> w2", "the tokenizer makes"),
     ],
@@ -156,7 +156,7 @@ def test_a_trace_that_would_be_learned_otherwise_is_refused(
     sound = Problem(id="sound", messages=ASKED, completion="w1 </think> w2" if template == OPENS else "w3")
     context = Class(path, {"teacher": path}, examples=[sound, *traces(text, text, prefilled=prefilled)])
     options: dict[str, Any] = {signal: {"teacher": "teacher"} if signal == "live" else {}}
-    refused(context, f"trace 't0' would not be learned as written: .*{said}", **options)
+    refused(context, f"text 't0' would not be read as written: .*{said}", **options)
 
 
 def test_a_stray_closing_tag_is_told_and_learned(student: Path) -> None:

@@ -47,7 +47,9 @@ def test_what_is_written_wins_over_the_convention_it_is_like(written: Any, made:
 
 
 def test_the_options_are_those_that_a_measure_has() -> None:
-    own = {name: field.annotation for name, field in Divergence.model_fields.items() if name not in ("like", "reduction")}
+    own = {
+        name: field.annotation for name, field in Divergence.model_fields.items() if name not in ("like", "reduction")
+    }
     assert set(own) == {field.name for field in fields(Measure)}
     assert get_args(Kind) == get_args(measure.Kind)
     assert set(get_args(get_args(Divergence.model_fields["like"].annotation)[0])) == set(CONVENTIONS)
@@ -104,7 +106,19 @@ def test_an_option_of_a_divergence_that_changes_nothing_is_refused(written: Any,
         ({"live": {}}, "give either `teacher` or `teachers`"),
         ({"live": {**LIVE, "teachers": [LIVE]}}, "give either `teacher` or `teachers`"),
         ({"live": {"teachers": [LIVE, {**LIVE, "for": {"domain": "math"}}]}}, "it stands last"),
-        ({"live": {"teachers": [{**LIVE, "for": {"domain": "a"}}] * 2}}, "two teachers are for a"),
+        (
+            {"live": {"teachers": [{**LIVE, "for": {"domain": "a"}}] * 2}},
+            "an earlier teacher takes all problems of the one for domain a,",
+        ),
+        (
+            {
+                "live": {
+                    "teachers": [{**LIVE, "for": {"domain": "a"}}, {**LIVE, "for": {"domain": "a", "language": "b"}}]
+                }
+            },
+            "an earlier teacher takes all problems of the one for domain a, language b,",
+        ),
+        ({"on_policy": {"teachers": [{**LIVE, "for": {"id": "p1"}}]}}, "on_policy.teachers cannot be chosen by `id`"),
         ({"live": {"teacher": {"use": "elsewhere"}}}, "'elsewhere' tells log-probs of given tokens"),
         ({"on_policy": {**OWN, "teacher": {"use": "elsewhere"}}}, "'elsewhere' tells log-probs of given tokens"),
         ({"on_policy": {"teacher": "t", "divergence": {"kind": "jsd"}}}, "set signal: full"),
@@ -136,6 +150,20 @@ def test_options_survive_being_written_out_in_full(options: Any) -> None:
     """A run goes on from a recipe with every default filled in: nothing may then look like a slip."""
     made = config(**options)
     assert config(**made.model_dump(by_alias=True)) == made
+
+
+def test_teachers_for_the_same_value_of_other_fields_are_told_apart() -> None:
+    by_domain, by_language, rest = (
+        {**LIVE, **given} for given in ({"for": {"domain": "en"}}, {"for": {"language": "en"}}, {})
+    )
+    named, plain = (
+        config(live={"teachers": [first, by_language, rest]}).live
+        for first in (by_domain, by_language | {"for": {"language": "zh"}})
+    )
+    assert named is not None
+    assert plain is not None
+    assert [named.label(each) for each in named.teachers] == ["domain=en", "language=en", "rest"]
+    assert [plain.label(each) for each in plain.teachers] == ["zh", "en", "rest"]
 
 
 # --- what the plan is told -------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from r1core.nn import Measure, TokenView, divergence
 from r1core.types import Problem, Signal, Step, TrainSequence
 
 OWN: Mapping[str, Any] = {"teacher": "teacher", "steps": 1, "prompts": 2, "samples": 4}
+SAMPLED: Mapping[str, Any] = {"k": 0, "scheme": "sampled"}
 MODES: Mapping[str, Mapping[str, Any]] = {
     "cached": {"cached": {"signals": "cache"}},
     "cached_jsd": {"cached": {"signals": "cache", "divergence": {"kind": "jsd", "beta": 0.1}}},
@@ -111,6 +112,57 @@ def test_a_cache_of_the_whole_vocabulary_is_the_live_teacher(models: dict[str, P
     first(cached, cached={"signals": "cache"})
     assert apart(gradient(live), gradient(cached)) < 1e-5
     assert cached.loads == []
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_cache_of_own_tokens_gives_half_their_squared_log_ratio(models: dict[str, Path], temperature: float) -> None:
+    context = pupil(models)
+    context.cache(temperature=temperature, **SAMPLED)
+    student = policy().open(models["student"], trainable=False)
+    step = first(context, cached={"signals": "cache"})
+    gaps = []
+    for sequence in texts(context):
+        own = torch.from_numpy(sequence.ids[sequence.start :, None])
+        q, p = (
+            (logits(model, sequence) / temperature).log_softmax(-1).gather(1, own)
+            for model in (student, context.models["teacher"])
+        )
+        gaps.append((q - p).squeeze(1))
+    gap = torch.cat(gaps)
+    assert step.metrics["loss"] == pytest.approx((gap.square() / 2).mean().item(), rel=1e-5)
+    assert step.metrics["cached/gap"] == pytest.approx(gap.mean().item(), abs=1e-5)
+    assert any("which is no divergence" in note for note in context.notes)
+
+
+def test_a_cache_of_own_tokens_brings_the_student_to_the_teachers_log_probs(models: dict[str, Path]) -> None:
+    """From above and below; tokens that the teacher did not grade, or finds impossible, are left out."""
+    context = pupil(models)
+    cache = context.cache(**SAMPLED)
+    cache.rows[0].logprobs[0], cache.rows[1].logprobs[1] = -np.inf, np.nan
+    cache.rows[1].present[1] = False
+    steps = train(context, cached={"signals": "cache", "epochs": 40, "lr": 3e-3})
+    gaps = [step.metrics["cached/loss"] for step in steps]
+    assert steps[0].metrics["cached/present"] == pytest.approx(1 - 2 / sum(len(row.present) for row in cache.rows))
+    assert gaps[-1] < gaps[0] / 20
+
+
+def test_a_cache_of_own_tokens_of_the_student_itself_teaches_nothing(models: dict[str, Path]) -> None:
+    context = Class(models["student"], {"teacher": models["student"]})
+    context.cache(**SAMPLED)
+    assert abs(first(context, cached={"signals": "cache"}).metrics["loss"]) < 1e-9
+    assert gradient(context).norm() < 1e-5
+
+
+def test_own_tokens_share_an_update_with_likeliest_tokens(models: dict[str, Path]) -> None:
+    """Columns of one signal are nothing to the other."""
+    context = pupil(models)
+    context.cache(**SAMPLED)
+    alone = [first(context, cached={"signals": "cache"}).metrics["loss"]]
+    alone += [first(pupil(models), traces={}).metrics["loss"]]
+    both = pupil(models)
+    both.cache(**SAMPLED)
+    step = first(both, cached={"signals": "cache"}, traces={}, mix="together", lr=1e-3)
+    assert step.metrics["loss"] == pytest.approx(sum(alone), rel=1e-5)
 
 
 def texts(context: Class) -> list[TrainSequence]:

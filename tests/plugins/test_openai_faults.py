@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,8 +19,9 @@ from toy_judge import Body, Raw, Server
 from toy_teacher import asked, completion, is_right, job, last, notes, question, rows, said, teacher
 
 from r1_plugins.openai.session import DOUBTS, TRIES
-from r1core.endpoints import Declined, GaveUp
-from r1core.errors import Interrupted, SetupError
+from r1_plugins.openai.turns import Turn
+from r1core.endpoints import Budget, Caps, Declined, GaveUp
+from r1core.errors import Interrupted, RefusedError, SetupError
 from r1core.stages import run_stage
 
 OK = {"reasoning": "x", "content": "y"}
@@ -79,7 +81,7 @@ def refusing(server: Server, number: int, body: Body) -> Raw | None:
 
 def test_what_is_refused_is_kept_with_its_reason_and_not_asked_for_again(tmp_path: Path) -> None:
     with teacher(refusing) as server:
-        own, _ = job(tmp_path, server.url)
+        own, _ = job(tmp_path, server.url, concurrent=1)
         run_stage(own)
         assert asked(server) == {f"say {n}": 2 for n in range(10)}
         again, _ = job(tmp_path, server.url, problems=12, sample={"chunk": 5})
@@ -120,6 +122,83 @@ def test_a_first_question_that_is_refused_is_told_from_a_server_that_takes_none(
     assert server.asked[0][1]["messages"][-1]["content"] == "say 0"
     assert server.faults == 2
     assert [row["reason"] for row in rows(tmp_path)][:3] == ["refused: HTTP 400", "refused: HTTP 400", ""]
+
+
+def kept(folder: Path) -> tuple[int, int]:
+    """How many answers the ledger has, and how many of them are calls that were turned down."""
+    ledger = b"".join(path.read_bytes() for path in folder.rglob("part-*.jsonl"))
+    return ledger.count(b'"kind": "answer"'), ledger.count(b'"refused": "HTTP')
+
+
+def test_answers_to_other_options_do_not_blame_the_questions_for_a_400(tmp_path: Path) -> None:
+    def limited(server: Server, number: int, body: Body) -> Raw | None:
+        return (400, {}, b"max_tokens too large") if body["max_tokens"] > 100 else None
+
+    with teacher(limited) as server:
+        run_stage(job(tmp_path, server.url, problems=2)[0])
+        own, _ = job(tmp_path, server.url, problems=30, longest=9999, sample={"chunk": 15})
+        own.folder.rename(tmp_path / "aside")
+        own.folder.mkdir()
+        with pytest.raises(Declined, match="max_tokens too large"):
+            run_stage(own)
+    assert DOUBTS <= server.faults <= DOUBTS + 4 + 1
+    assert kept(tmp_path) == (4, 0)
+
+
+def test_a_400_that_begins_half_way_stops_the_run_and_refuses_none(tmp_path: Path) -> None:
+    with teacher(lambda server, n, body: (400, {}, b"credit balance too low") if n >= 4 else None) as server:
+        own, _ = job(tmp_path, server.url, problems=20)
+        with pytest.raises(Declined, match="credit balance too low"):
+            run_stage(own)
+    assert DOUBTS <= server.faults <= DOUBTS + 4 + 1
+    assert kept(tmp_path) == (4, 0)
+    with teacher(port=int(server.url.split(":")[2].split("/")[0])) as mended:
+        run_stage(job(tmp_path, mended.url, problems=20)[0])
+    assert len(mended.asked) == 36
+    assert is_right(tmp_path, 20)
+
+
+def test_an_answer_that_was_begun_before_a_400_proves_nothing_about_it(tmp_path: Path) -> None:
+    def runs_out(server: Server, number: int, body: Body) -> Raw | None:
+        if number:
+            return 400, {}, b"credit balance too low"
+        while server.faults < 5:
+            time.sleep(0.01)
+        return None
+
+    with teacher(runs_out) as server:
+        own, _ = job(tmp_path, server.url, problems=3)
+        with pytest.raises(Declined, match="credit balance too low"):
+            run_stage(own)
+    assert question(server.asked[-1][1]) == "Say yes."
+    assert kept(tmp_path) == (1, 0)
+
+
+def test_many_questions_in_a_row_that_are_refused_are_told_from_a_server_that_takes_none(tmp_path: Path) -> None:
+    def strict(server: Server, number: int, body: Body) -> Raw | None:
+        return (400, {}, b"") if question(body) not in ("Say yes.", "say 11") else None
+
+    with teacher(strict) as server:
+        run_stage(job(tmp_path, server.url, problems=12)[0])
+    assert [row["id"] for row in rows(tmp_path) if row["keep"]] == ["p11"] * 2
+    assert kept(tmp_path) == (24, 22)
+    counts = asked(server)
+    assert 2 <= counts.pop("Say yes.") == last(tmp_path)["time/lost_calls"] <= 3
+    assert counts == {f"say {n}": 2 for n in range(12)}
+
+
+def test_a_look_whether_the_server_answers_is_under_the_caps_and_on_record(tmp_path: Path) -> None:
+    prices = {"input": 0.0, "output": 1000.0}
+    with teacher(lambda server, n, body: (400, {}, b"") if question(body) == "say 1" else None) as server:
+        own, _ = job(tmp_path, server.url, problems=2, concurrent=1, max_calls=2)
+        with pytest.raises(RefusedError, match="max_calls"):
+            run_stage(own)
+        assert "Say yes." not in asked(server)
+        run_stage(job(tmp_path, server.url, problems=2, concurrent=1, max_calls=3, prices=prices)[0])
+    assert asked(server)["Say yes."] == 1
+    told = last(tmp_path)
+    assert (told["time/calls"], told["time/lost_calls"]) == (3, 1)
+    assert told["time/usd"] == pytest.approx(0.05)  # at its worst; the two answers were paid for without prices
 
 
 # --- a question that always fails ---------------------------------------------------------------
@@ -172,6 +251,17 @@ def test_no_question_is_to_blame_for_a_server_that_is_down(tmp_path: Path) -> No
     ledger = b"".join(path.read_bytes() for path in tmp_path.rglob("part-*.jsonl"))
     assert ledger.count(b'"kind": "answer"') == 8
     assert b'"refused": "HTTP' not in ledger
+
+
+def test_a_server_that_dies_half_way_is_given_up_whatever_is_left_to_ask(tmp_path: Path) -> None:
+    with teacher(lambda server, n, body: (500, {}, b"") if n >= 4 else None) as server:
+        own, _ = job(tmp_path, server.url, problems=60, endpoint={"give_up_s": 1})
+        began = time.monotonic()
+        with pytest.raises(GaveUp, match="HTTP 500"):
+            run_stage(own)
+    assert server.faults >= 4
+    assert len(asked(server)) <= 2 + 2 * 4  # those answered, and at most two times as many as are asked at once
+    assert time.monotonic() - began < 5 * 3
 
 
 def test_unreadable_replies_to_one_question_are_not_asked_for_endlessly(tmp_path: Path) -> None:
@@ -245,6 +335,40 @@ def test_calls_that_another_fault_cuts_off_are_put_down_as_lost(tmp_path: Path) 
     assert told["time/lost_calls"] >= 1
     assert told["time/asked_again"] == 0
     assert is_right(tmp_path)
+
+
+class Full:
+    """A record on a disk that has no room for the first line."""
+
+    calls, usd = 0, 0.0
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def asking(self, place: int, *, usd: float) -> None:
+        self.asked.append(place)
+        if len(self.asked) == 1:
+            raise SetupError("No space left on device", where="ledger", fix="free some")
+
+
+def test_a_call_whose_line_cannot_be_written_leaves_no_other_waiting_for_its_bill() -> None:
+    record: Any = Full()
+
+    async def both() -> None:
+        budget = Budget(Caps(prices=None, max_calls=1, max_usd=None, max_tokens=0, where="x", kept="x"), record)
+        places = asyncio.Semaphore(2)
+
+        async def call(place: int) -> None:
+            async with Turn(place, record, budget, places, usd=0.0, ended=lambda is_begun: False) as turn:
+                await turn.enter()
+
+        with pytest.raises(SetupError, match="No space"):
+            await call(0)
+        async with asyncio.timeout(10):
+            await call(1)
+
+    asyncio.run(both())
+    assert record.asked == [0, 1]
 
 
 # --- kills --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ real vLLM.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -96,6 +97,21 @@ def test_places_without_a_word_have_no_signal(server: ToyGrader, policy: Policy)
     assert (top_ids[1] >= 0).all()
 
 
+def test_replies_become_arrays_when_they_come(server: ToyGrader, policy: Policy) -> None:
+    """As they are read they take a hundred times as much: never are those of all texts in memory."""
+    made = teacher(server, policy, concurrent=1)
+    asked = [TrainSequence(ids=np.arange(120) % 30 + 8, start=1, columns={})] * 12
+    made.score(asked[:1], top_k=20, temperature=1.0)
+    peaks = []
+    for some in (asked[:1], asked):
+        tracemalloc.start()
+        made.score(some, top_k=20, temperature=1.0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] > 2**19, "of one text there is something to measure"
+    assert peaks[1] < 2 * peaks[0]
+
+
 def test_it_is_probed_once_for_each_way_of_asking(server: ToyGrader, policy: Policy) -> None:
     made, asked = teacher(server, policy), sequences(policy, TEXTS)
     for k in (3, 3, 4):
@@ -132,6 +148,10 @@ def _early(server: ToyGrader) -> None:
     server.shift = 1
 
 
+def _late(server: ToyGrader) -> None:
+    server.late = 1
+
+
 def _looks_ahead(server: ToyGrader) -> None:
     server.sees_last = True
 
@@ -153,6 +173,7 @@ def _no_words(server: ToyGrader) -> None:
         (_no_prompts, r"gives no log-probs of a prompt.*vLLM"),
         (_logits, r"sum to .*no log-probs.*--logprobs-mode"),
         (_early, r"leaves out token \d+ of the text itself.*off by one"),
+        (_late, r"what it expects last depends on what comes last.*off by one"),
         (_looks_ahead, r"token 1 of \d+ is worth .* nats more or less with another last token"),
         (_other_words, r"vocabulary is another: token 4 is '<thought>' there and '<think>' here"),
         (_no_words, r"does not tell its tokens' texts"),
@@ -166,6 +187,16 @@ def test_a_server_that_would_say_something_else_is_refused(
     with pytest.raises(RefusedError, match=rf"(?s){said}"):
         made.score(asked, top_k=4, temperature=1.0)
     assert 0 < len(server.asked) < 4, "it is refused by the probe, before it is asked for a text"
+
+
+@pytest.mark.parametrize("k", [0, 1, 4, 20])
+def test_a_server_that_computes_in_bfloat16_is_a_teacher(server: ToyGrader, policy: Policy, k: int) -> None:
+    asked = sequences(policy, TEXTS)
+    server.bfloat16 = True
+    made = teacher(server, policy)
+    first, again = (made.score(asked, top_k=k, temperature=1.0)[0][2] for _ in range(2))
+    assert 0.05 < np.abs(first - again).max() < 0.3, "calls must differ, by steps of its numbers"
+    np.testing.assert_allclose(first, policy.top_logprobs(asked, k=k, temperature=1.0)[0][2], atol=0.3)
 
 
 def test_another_temperature_is_refused_where_it_is_ignored(server: ToyGrader, policy: Policy) -> None:

@@ -12,12 +12,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 
 from r1core.components import Policy
-from r1core.types import TrainSequence
+from r1core.types import Tokens, TrainSequence
 
 Told = list[dict[str, dict[str, Any]] | None]
 RESET = -1
@@ -35,7 +37,11 @@ class ToyGrader:
         self.tempers = True
         """Whether temperatures reach the log-probs of a prompt; vLLM's do not."""
         self.logits = False
+        self.bfloat16 = False
+        """Whether its logits, of about 24, come in bfloat16, from other batches at each call."""
         self.shift = 0
+        self.late = 0
+        """How many tokens too many it has read when it tells of a token; that token is told of even so."""
         self.sees_last = False
         self.knows_prompts = True
         self.text: Callable[[int], str | None] = lambda token: self.policy.decode(np.array([token]))
@@ -45,20 +51,20 @@ class ToyGrader:
         self.silent: set[int] = set()
         """Tokens whose places it leaves empty."""
         self.lock = threading.Lock()
+        self.random = np.random.default_rng(0)
 
     def places(self, body: Any) -> Told:
         """What it says of every token of the prompt."""
         ids, k = np.array(body["prompt"], dtype=np.int64), body["prompt_logprobs"]
         temperature = body["temperature"] if self.tempers else 1.0
-        sequence = TrainSequence(ids=ids, start=0, columns={})
-        ((top_ids, top_logprobs, logprobs),) = self.policy.top_logprobs([sequence], k=k, temperature=temperature)
+        known = self._distributions(ids, temperature)
         found: Told = [None]
         for t in range(1, len(ids)):
-            place = {str(int(ids[t])): self._entry(int(ids[t]), float(logprobs[t]), 99)}
+            own, likely = int(ids[t]), known[t + self.late]
+            place = {str(own): self._entry(own, likely[own], 99)}
             place |= {
-                str(int(token)): self._entry(int(token), float(logprob), rank)
-                for rank, (token, logprob) in enumerate(zip(top_ids[t], top_logprobs[t], strict=True), start=1)
-                if token >= 0
+                str(token): self._entry(token, logprob, rank)
+                for rank, (token, logprob) in enumerate(islice(likely.items(), k), start=1)
             }
             found.append(None if int(ids[t]) in self.silent else place)
         if self.sees_last:
@@ -67,6 +73,20 @@ class ToyGrader:
             }
             found[1] = bent
         return [None, *found[1 + self.shift :], *found[1 : 1 + self.shift]]
+
+    def _distributions(self, ids: Tokens, temperature: float) -> list[dict[int, float]]:
+        """Of each token, and of one more, all tokens' log-probs, likeliest first."""
+        longer = TrainSequence(ids=np.append(ids, 0), start=0, columns={})
+        ((top_ids, top_logprobs, _),) = self.policy.top_logprobs([longer], k=64, temperature=temperature)
+        known = []
+        for tokens, logprobs in zip(top_ids, top_logprobs, strict=True):
+            told = logprobs[tokens >= 0]
+            if self.bfloat16:
+                moved = torch.from_numpy(told + 24 + self.random.uniform(-0.06, 0.06, len(told)).astype(np.float32))
+                told = torch.log_softmax(moved.bfloat16().float(), -1).numpy()
+            ranks = np.argsort(-told, kind="stable")
+            known.append({int(tokens[rank]): float(told[rank]) for rank in ranks})
+        return known
 
     def _entry(self, token: int, logprob: float, rank: int) -> dict[str, Any]:
         """vLLM names the text's own token first, then the likeliest; the impossible is -9999."""

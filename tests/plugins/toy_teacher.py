@@ -34,7 +34,7 @@ stages:
     sample: {sample}
     sampler: {sampler}
     problems: {{use: jsonl, path: "{questions}"}}
-    sampling: {{max_new_tokens: 50}}
+    sampling: {{max_new_tokens: {longest}}}
 """
 Fault = Callable[[Server, int, Body], Raw | None]
 
@@ -81,7 +81,13 @@ def asked(server: Server) -> Counter[str]:
 
 
 def job(
-    folder: Path, url: str, *, problems: int = 10, sample: dict[str, Any] | None = None, **options: Any
+    folder: Path,
+    url: str,
+    *,
+    problems: int = 10,
+    longest: int = 50,
+    sample: dict[str, Any] | None = None,
+    **options: Any,
 ) -> tuple[Job, list[Event]]:
     """The stage, to be run in this process in `folder/traces`, and the events that it will emit."""
     questions = folder / "questions.jsonl"
@@ -90,7 +96,7 @@ def job(
     endpoint = {"url": url, "timeout_s": 5, "give_up_s": 2, **options.pop("endpoint", {})}
     sampler = {"use": "openai", "endpoint": endpoint, "model": "m", "concurrent": 4, **options}
     spec = {"prompts": problems, "samples": 2, "chunk": problems, **(sample or {})}
-    text = RECIPE.format(sample=json.dumps(spec), sampler=json.dumps(sampler), questions=questions)
+    text = RECIPE.format(sample=json.dumps(spec), sampler=json.dumps(sampler), questions=questions, longest=longest)
     (folder / "recipe.yaml").write_text(text)
     plan = make_plan(resolve(folder / "recipe.yaml"), PluginHost.discover())
     events: list[Event] = []

@@ -4,7 +4,8 @@ Four signals, each optional, one after the other or together in every update (`m
 
 * traces (the stage's `data`): cross-entropy on the teacher's answers, which is how every R1 student was made
   (DeepSeek-R1 v2, B.4.3: SFT only, 2-3 epochs, cosine to a tenth).
-* cached (a `signals` stage): a divergence on the teacher's likeliest tokens of each place, as a cache holds them.
+* cached (a `signals` stage): a divergence on the teacher's likeliest tokens of each place, as a cache holds them; where
+  it holds the texts' own tokens alone (`scheme: sampled`), half the square of log Q - log P of these.
 * live (the stage's `data`): a divergence over the whole vocabulary, the teacher in memory.
 * on_policy (the stage's `problems`): the teacher grades what the student answers, by log-probs or whole distributions.
 

@@ -43,7 +43,7 @@ class AnswersSource:
             context.note(f"on the student's answers: {told(measure)}")
 
     def _label(self, teacher: Teacher) -> str:
-        return f"{self.name}/{teacher.route.label}" if self._options.teachers else self.name
+        return f"{self.name}/{self._options.label(teacher.route)}" if self._options.teachers else self.name
 
     def lessons(self, at: At, number: int) -> list[Lesson]:
         """The next answers, each with its teacher's verdict."""
@@ -87,7 +87,7 @@ class AnswersSource:
         metrics = _estimates(np.concatenate(gaps), "")
         for number, teacher in enumerate(self._teachers if self._options.teachers else ()):
             own = [gap for gap, asked in zip(gaps, chosen, strict=True) if asked == number]
-            metrics |= _estimates(np.concatenate(own), f"/{teacher.route.label}") if own else {}
+            metrics |= _estimates(np.concatenate(own), f"/{self._options.label(teacher.route)}") if own else {}
         if any(np.isnan(gap).any() for gap in gaps):
             metrics[f"{self.name}/present"] = float(np.mean(~np.isnan(np.concatenate(gaps))))
         return metrics

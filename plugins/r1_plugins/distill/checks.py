@@ -7,12 +7,12 @@ with two opening tags, or none. Research on both: equal vocabulary sizes prove n
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from r1core.batching import closes_unopened, letters, require_same_start
 from r1core.components import Policy
 from r1core.contexts import Signals, TrainContext
 from r1core.errors import RecipeError
@@ -65,12 +65,13 @@ def require_cache(context: TrainContext, signals: Signals, chosen: Cached) -> No
             where=f"{where}.teacher",
             fix="name the stage that has that teacher's signals",
         )
-    if about["scheme"] != "top_k":
+    divergence = chosen.divergence.model_dump(exclude={"temperature", "reduction"}, exclude_none=True)
+    if about["scheme"] != "top_k" and divergence:
         raise RecipeError(
             f"these signals hold each token's own log-prob (scheme {about['scheme']}), and a divergence needs the "
             "teacher's likeliest tokens",
-            where=f"{where}.signals",
-            fix="make them with scheme: top_k",
+            where=f"{where}.divergence.{min(divergence)}",
+            fix="remove it, or make the signals with scheme: top_k",
         )
     wanted = chosen.divergence.temperature
     if wanted is not None and wanted != about["temperature"]:
@@ -102,9 +103,8 @@ def require_round_trip(context: TrainContext, examples: Sequence[Problem]) -> No
     respelt, unopened = list[str](), list[str]()
     for example in tried:
         text = (example.completion or "").encode("utf-8", "replace").decode()
-        opened = context.policy.prefilled(example.messages)
-        _require_same_start(example, opened, text)
-        if example.prefilled is None and _closes_what_is_not_open(opened + text):
+        require_same_start(context.policy, example, where="trainer distill")
+        if example.prefilled is None and closes_unopened(context.policy.prefilled(example.messages) + text):
             unopened.append(example.id)
         if _back(context.policy, example, text) != text:
             respelt.append(example.id)
@@ -122,34 +122,10 @@ def require_round_trip(context: TrainContext, examples: Sequence[Problem]) -> No
             context.note(what.format(f"{len(ids)} of {len(tried)}", ids[0]))
 
 
-def _require_same_start(example: Problem, opened: str, text: str) -> None:
-    """What stands before the trace must be what stood before it when it was written, unless it makes it whole."""
-    if "<think>" in opened and text.lstrip().startswith("<think>"):
-        raise _unlearnable(
-            example,
-            "the student's template opens the think block, and the trace opens it again",
-            'give the student a template that ends with the assistant\'s tag, without "<think>"',
-        )
-    written = example.prefilled
-    if written is None or _letters(written) == _letters(opened):
-        return
-    if not _closes_what_is_not_open(written + text) or _closes_what_is_not_open(opened + text):
-        raise _unlearnable(
-            example,
-            f"its writer's template had begun it with {written!r}, the student's begins it with {opened!r}",
-            "give the student the teacher's template",
-        )
-
-
-def _closes_what_is_not_open(text: str) -> bool:
-    head, closed, _ = text.partition("</think>")
-    return bool(closed) and "<think>" not in head
-
-
 def _back(policy: Policy, example: Problem, text: str) -> str:
     """The text as its tokens have it. Raises RecipeError where letters are lost, or others come in."""
     back = policy.decode(policy.completion_ids(text))
-    if back != text and _letters(back) != _letters(text):
+    if back != text and letters(back) != letters(text):
         pairs = zip(text, back, strict=False)
         at = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(text), len(back)))
         raise _unlearnable(
@@ -161,13 +137,7 @@ def _back(policy: Policy, example: Problem, text: str) -> str:
 
 
 def _unlearnable(example: Problem, what: str, fix: str) -> RecipeError:
-    return RecipeError(
-        f"trace {example.id!r} would not be learned as written: {what}", where="trainer distill", fix=fix
-    )
-
-
-def _letters(text: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", text).split())
+    return RecipeError(f"text {example.id!r} would not be read as written: {what}", where="trainer distill", fix=fix)
 
 
 def _shown(text: str, at: int) -> str:

@@ -27,7 +27,7 @@ class TeacherFor(Options):
 
     @property
     def label(self) -> str:
-        """What its metrics are called by."""
+        """What its metrics are called by, where no other teacher's are called the same."""
         return "-".join(self.only_for.values()) or "rest"
 
 
@@ -45,10 +45,19 @@ class Taught(Options):
             raise ValueError("give either `teacher` or `teachers`")
         if early := [each.label for each in self.teachers[:-1] if not each.only_for]:
             raise ValueError(f"a teacher without `for` ({early[0]}) takes all problems: it stands last")
-        labels = [each.label for each in self.teachers]
-        if twice := [label for label in labels if labels.count(label) > 1]:
-            raise ValueError(f"two teachers are for {twice[0]}: the second would never be asked")
+        for number, each in enumerate(self.teachers):
+            if any(earlier.only_for.items() <= each.only_for.items() for earlier in self.teachers[:number]):
+                own = ", ".join(f"{field} {value}" for field, value in each.only_for.items())
+                raise ValueError(
+                    f"an earlier teacher takes all problems of the one for {own}, who would never be asked"
+                )
         return self
+
+    def label(self, route: TeacherFor) -> str:
+        """What a teacher's metrics are called by: the values that its problems have, with their fields where needed."""
+        if sum(each.label == route.label for each in self.teachers) < 2:
+            return route.label
+        return "-".join(f"{field}={value}" for field, value in route.only_for.items()) or route.label
 
     @property
     def routes(self) -> tuple[TeacherFor, ...]:
@@ -63,7 +72,8 @@ class Traces(Supervision):
 
 
 class Cached(Supervision):
-    """A divergence from what a teacher said of texts, kept by a `signals` stage: no teacher is in memory."""
+    """What a teacher said of texts, kept by a `signals` stage: no teacher is in memory. A divergence, or, of a stage
+    with scheme sampled, 1/2 (log Q - log P)^2 of the texts' own tokens, which is no divergence."""
 
     signals: SignalsRef = Field(description="the `signals` stage; its tokenizer and template must be the student's")
     teacher: str | None = Field(
@@ -150,6 +160,8 @@ def contradictions(c: DistillConfig) -> Iterator[str]:
             yield from _of_divergence("live", c.live.divergence, "forward")
         if c.live.tokenizers == "aligned" and c.live.divergence.support != "teacher":
             yield "live.tokenizers: aligned compares the teacher's likeliest tokens: give divergence.support: teacher"
+    if c.on_policy is not None and any("id" in route.only_for for route in c.on_policy.teachers):
+        yield "on_policy.teachers cannot be chosen by `id`, of which a problem has another each time that it is asked"
     if c.on_policy is not None and c.on_policy.signal == "full":
         yield from _remote("on_policy", c.on_policy)
         yield from _of_divergence("on_policy", c.on_policy.divergence, "reverse")

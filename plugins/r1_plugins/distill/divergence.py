@@ -10,7 +10,7 @@ refused: elsewhere a temperature that the loss ignores, or a key that nobody rea
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -137,7 +137,7 @@ class Divergence(Options):
         """The divergence that is computed. A cache gives `cached_k`, its tokens of a place, and its `temperature`."""
         from r1core.nn import Measure  # brings torch, which checks of recipes do without
 
-        fields = {
+        fields: dict[str, Any] = {
             "kind": self.kind,
             "beta": self.beta,
             "beta_on": self.beta_on,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from r1core.nn import Measure, TokenView
 
 ADVANTAGE, PART, TOP_IDS, TOP_LOGPROBS = "advantage", "part", "top_ids", "top_logprobs"
+TEACHER_LOGPROB = "teacher_logprob"
 
 
 class Part(Protocol):
@@ -66,6 +67,25 @@ class FromCache:
         view.record(f"{self.name}/student_tail", (1 - student.exp().sum(1)).clamp(min=0))
         view.record(f"{self.name}/agreement", view.head.likeliest(1)[0][:, 0] == ids[:, 0])
         return value
+
+
+class FromOwnTokens:
+    """1/2 (log Q - log P)^2 of the text's own token, from a cache that holds no other. On a student's own samples its
+    expected gradient is the reverse KL's (it is the estimator k2); on given texts it is that of no KL: it pulls log Q
+    of each token of the text to the teacher's log P, from above and below, and says nothing of other tokens."""
+
+    reads = frozenset({"head"})
+
+    def __init__(self, name: str, temperature: float) -> None:
+        self.name = name
+        self.temperature = temperature
+        """At which the log-probs were stored."""
+
+    def __call__(self, view: TokenView) -> torch.Tensor:
+        student = view.head.logprobs_at(view.targets.unsqueeze(1), self.temperature)[:, 0]
+        gap = student - view.columns[TEACHER_LOGPROB]
+        view.record(f"{self.name}/gap", gap)
+        return gap.square() / 2
 
 
 class FromTeacher:

@@ -23,7 +23,7 @@ from .checks import require_cache, require_round_trip
 from .config import Cached, Live, Traces
 from .cross_tokenizer import THEIRS, FromOtherTokens, Translation
 from .divergence import told
-from .loss import TOP_IDS, TOP_LOGPROBS, FromCache, FromTeacher, Likelihood, Part
+from .loss import TEACHER_LOGPROB, TOP_IDS, TOP_LOGPROBS, FromCache, FromOwnTokens, FromTeacher, Likelihood, Part
 from .teachers import Faculty, routed
 from .update import PRESENT, Lesson
 
@@ -96,7 +96,7 @@ class LiveSource:
         self.steps = self._deck.per_epoch * options.epochs
         teachers = faculty.of(self.name, options, same_text=options.tokenizers == "same")
         self._teachers = [routed(teachers, example, where=self.name) for example in data.examples]
-        names = [f"{self.name}/{each.route.label}" if options.teachers else self.name for each in teachers]
+        names = [f"{self.name}/{options.label(each.route)}" if options.teachers else self.name for each in teachers]
         named = zip(names, (each.policy for each in teachers), strict=True)
         measure = options.divergence.measure("forward")
         if options.tokenizers == "same":
@@ -124,7 +124,7 @@ class LiveSource:
 
 
 class CachedSource:
-    """A divergence from what a teacher said of texts."""
+    """A divergence from what a teacher said of texts, or the distance of their own tokens' log-probs."""
 
     name = "cached"
 
@@ -134,11 +134,13 @@ class CachedSource:
         require_cache(context, self._signals, options)
         self._deck = Deck([int(length) for length in self._signals.lengths], options, context.key)
         self.steps = self._deck.per_epoch * options.epochs
-        about = self._signals.about
-        measure = options.divergence.measure("forward", cached_k=about["k"], temperature=about["temperature"])
-        self._part: Part = FromCache(self.name, measure)
+        about, what = self._signals.about, "1/2 (log Q - log P)^2 of their own tokens, which is no divergence"
+        self._part: Part = FromOwnTokens(self.name, about["temperature"])
+        if about["scheme"] == "top_k":
+            measure = options.divergence.measure("forward", cached_k=about["k"], temperature=about["temperature"])
+            self._part, what = FromCache(self.name, measure), told(measure)
         self.parts: Sequence[Part] = [self._part]
-        context.note(f"cached signals of {len(self._signals):,} texts: {told(measure)}")
+        context.note(f"cached signals of {len(self._signals):,} texts: {what}")
 
     def lessons(self, at: At, number: int) -> list[Lesson]:
         """The next batch; tokens without a signal are left out, and counted."""
@@ -174,7 +176,12 @@ def _require_partners(context: TrainContext, sequences: Sequence[TrainSequence])
 
 
 def cached_sequence(signal: Signal) -> TrainSequence:
-    """A text with its teacher's likeliest tokens. A place with none of them has no signal, whatever is said of it."""
+    """A text with its teacher's likeliest tokens, or, where a cache holds none (K is 0), the log-prob of its own. A
+    place with none of them has no signal, whatever is said of it."""
+    if not signal.top_ids.shape[1]:
+        graded = signal.present & np.isfinite(signal.logprobs)
+        own: dict[str, NDArray[Any]] = {TEACHER_LOGPROB: np.where(graded, signal.logprobs, 0.0), PRESENT: graded}
+        return TrainSequence(ids=signal.ids, start=signal.start, columns=own)
     present = signal.present & (signal.top_ids >= 0).any(axis=1)
     columns: dict[str, NDArray[Any]] = {TOP_IDS: signal.top_ids, TOP_LOGPROBS: signal.top_logprobs, PRESENT: present}
     return TrainSequence(ids=signal.ids, start=signal.start, columns=columns)

@@ -22,11 +22,18 @@ from r1core.losses import CrossEntropy, PolicyGradient
 from r1core.types import Floats, Rollout, Step, TrainSequence
 
 from .cross_tokenizer import TEXT, THEIRS
-from .loss import ADVANTAGE, PART, TOP_IDS, TOP_LOGPROBS, Likelihood, Mixed, Part
+from .loss import ADVANTAGE, PART, TEACHER_LOGPROB, TOP_IDS, TOP_LOGPROBS, Likelihood, Mixed, Part
 
 PRESENT = "present"
 """The column of what tokens have a signal; all where it is absent. It ends in the weights."""
-NOTHING: Mapping[str, float] = {ADVANTAGE: 1.0, TOP_IDS: -1, TOP_LOGPROBS: -np.inf, TEXT: -1, THEIRS: -1}
+NOTHING: Mapping[str, float] = {
+    ADVANTAGE: 1.0,
+    TOP_IDS: -1,
+    TOP_LOGPROBS: -np.inf,
+    TEACHER_LOGPROB: 0.0,
+    TEXT: -1,
+    THEIRS: -1,
+}
 """What stands in a column for tokens of other signals, which do not read it."""
 
 

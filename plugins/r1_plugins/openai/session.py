@@ -1,8 +1,9 @@
 """Asks a teacher for many answers at once, and has each on record before it is used.
 
-A reply is an answer or a refusal; both are final. A 4xx refuses one question only where the teacher has answered
-another: until then it may as well be the key, the model's name or an option that it says no to. A call that fails to
-the end while others are answered is the question's fault, or bad luck; while none is answered, the server's.
+A reply is an answer or a refusal; both are final. A 4xx is in doubt: it may be the question that is turned down, or
+the model's name, an option, an account that is empty. A call begun later that is answered, or a harmless question asked
+with the same options, tells; only then is it put down. A call that fails to the end while others are answered is the
+question's fault, or bad luck; while none is answered, the server's.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ OF_ALL = frozenset({401, 402, 403, 404, 405, 407, 426, 451})
 """Statuses by which a server says no to whoever asks, not to what is asked."""
 TICK_S = 0.2
 DOUBTS = 8
-"""Questions in a row that are turned down before the first answer: then it is not the questions."""
+"""Calls in a row that are turned down: then nothing more is begun until it is known whether it is the questions."""
 TRIES = 3
 """Replies in a row to one call that are none."""
+HARMLESS = {"role": "user", "content": "Say yes."}
 NOTHING: Tokens = np.array([], dtype=np.int64)
 
 
@@ -44,6 +46,14 @@ class Question(NamedTuple):
     def place(self) -> int:
         """Its number in the record."""
         return self.request.samples[self.number]
+
+
+class Doubt(NamedTuple):
+    """A question that was turned down, for whichever reason."""
+
+    question: Question
+    error: Declined
+    came_s: float
 
 
 class Session:
@@ -60,7 +70,11 @@ class Session:
         """What was not asked because the session ended, or the server seemed to be down."""
         self._answered_s = float("-inf")
         """When the last answer came."""
-        self._doubtful: list[tuple[Question, Declined]] = []
+        self._doubtful: list[Doubt] = []
+        self._declined_in_a_row = 0
+        self._sure_s = float("-inf")
+        """When the latest of the calls that brought an answer was begun: what was turned down before was the question's
+        fault."""
         self._failed: list[tuple[Question, EndpointError]] = []
 
     async def ask(self, requests: Sequence[SampleRequest]) -> AsyncGenerator[Rollout, None]:
@@ -96,17 +110,17 @@ class Session:
             self._record.note(f"{self._config.name}: stopping when the calls under way have come to their end")
 
     def _came(self, task: asyncio.Task[Rollout | None]) -> Sequence[Rollout]:
-        """What a call brought, and with the first answer also what was in doubt before it."""
+        """What a call brought, and with an answer also what is no longer in doubt."""
         error = task.exception()
         if error is not None:
             self._ended = self._ended if self._ended is not None else error
             return ()
         rollout = task.result()
-        if rollout is None or not self._record.answers:
+        if rollout is None:
             return ()
-        refused = [self._refuse(question, f"HTTP {error.status}") for question, error in self._doubtful]
-        self._doubtful = []
-        return [rollout, *refused]
+        certain = [doubt for doubt in self._doubtful if doubt.came_s <= self._sure_s]
+        self._doubtful = [doubt for doubt in self._doubtful if doubt.came_s > self._sure_s]
+        return [rollout, *self._turned_down(certain)]
 
     async def _concluded(self) -> Sequence[Rollout]:
         """What failed, refused where that is wanted and the server answers others. Raises where not all is done."""
@@ -114,13 +128,17 @@ class Session:
             raise self._ended
         if self._is_stopping:
             raise Interrupted("stopped on request", where=self._config.name, fix="the same command goes on")
+        refused: list[Rollout] = []
         if self._doubtful:
-            raise self._doubtful[0][1]
+            if not await self._answers_now(self._doubtful[0].question):
+                raise self._doubtful[0].error
+            refused = self._turned_down(self._doubtful)
+            self._doubtful, self._declined_in_a_row = [], 0
         if not self._failed:
-            return ()
+            return refused
         question, error = self._failed[0]
-        if self._config.failing == "refuse" and await self._answers_now():
-            return [self._refuse(own, _reason(why)) for own, why in self._failed]
+        if self._config.failing == "refuse" and (refused or await self._answers_now(question)):
+            return [*refused, *(self._refuse(own, _reason(why)) for own, why in self._failed)]
         if self._is_down:
             raise error
         raise SetupError(
@@ -130,35 +148,50 @@ class Session:
             fix="the same command asks them again; to leave them out say failing: refuse",
         )
 
-    async def _answers_now(self) -> bool:
-        """Whether the server answers a question that harms nobody."""
-        body = {"model": self._config.model, "messages": [{"role": "user", "content": "Say yes."}]}
-        try:
-            return Reply.of(await self._client.post(PATH, {**body, self._config.limit: 16}, once=True)) is not None
-        except EndpointError:
-            return False
+    async def _answers_now(self, question: Question) -> bool:
+        """Whether the server answers a question that harms nobody, asked with the options of this one. The look is
+        under the caps, and on record as a call that brought no answer. Raises RefusedError where a cap has no room."""
+        body = {**self._config.body(question.request, question.number), "messages": [HARMLESS]}
+        usd = self._budget.worst(body)
+        async with Turn(
+            question.place, self._record, self._budget, self._places, usd=usd, ended=lambda is_begun: False
+        ) as turn:
+            try:
+                reply = Reply.of(await self._client.post(PATH, body, once=True, gate=turn))
+            except Declined:
+                turn.left("failed")
+                return False
+            except GaveUp:
+                return False
+            except BadReply:
+                reply = None
+            turn.left("lost")
+            return reply is not None and not reply.refused
 
     async def _settled(self, question: Question) -> Rollout | None:
         """The answer, on record; None where there is none, or it is not known yet what its failure means. Raises what
         ends the session."""
-        started_s = time.monotonic()
         body = self._config.body(question.request, question.number)
         usd = self._budget.worst(body)
         async with Turn(
             question.place, self._record, self._budget, self._places, usd=usd, ended=self._has_ended
         ) as turn:
+            started_s = time.monotonic()  # with a place: all wait for one from the beginning
             try:
                 reply = await self._replied(body, turn)
             except Ended:
                 self._left_out.append(question)
                 return None
             except Declined as error:
-                return self._declined(question, error)
+                self._declined(question, error)
+                return None
             except (GaveUp, BadReply) as error:
                 self._failed.append((question, error))
                 self._is_down |= self._answered_s < started_s
                 return None
             self._answered_s = time.monotonic()
+            if not reply.refused:
+                self._declined_in_a_row, self._sure_s = 0, max(self._sure_s, started_s)
             rollout = _rollout(question, reply)
             bill = self._budget.bill(body, reply.tokens_in, reply.tokens_out)
             self._record.keep(rollout, usd=bill, tokens_in=reply.tokens_in)
@@ -181,18 +214,17 @@ class Session:
             "the server sent no chat completion", where=self._config.name, fix="look at the server", status=200
         )
 
-    def _declined(self, question: Question, error: Declined) -> Rollout | None:
-        """A question that the server does not take; raises where it takes none."""
-        if error.status in OF_ALL or 300 <= error.status < 400:
-            self._record.unbilled(question.place)
-            raise error
-        if self._record.answers:
-            return self._refuse(question, f"HTTP {error.status}")
+    def _declined(self, question: Question, error: Declined) -> None:
+        """A question that the server does not take; raises where it says that it takes none."""
         self._record.unbilled(question.place)
-        self._doubtful.append((question, error))
-        if len(self._doubtful) >= DOUBTS:
+        if error.status in OF_ALL or 300 <= error.status < 400:
             raise error
-        return None
+        self._doubtful.append(Doubt(question, error, time.monotonic()))
+        self._declined_in_a_row += 1
+        self._is_down |= self._declined_in_a_row >= DOUBTS
+
+    def _turned_down(self, doubtful: Sequence[Doubt]) -> list[Rollout]:
+        return [self._refuse(doubt.question, f"HTTP {doubt.error.status}") for doubt in doubtful]
 
     def _refuse(self, question: Question, reason: str) -> Rollout:
         rollout = _rollout(question, Reply(text="", refused=reason))

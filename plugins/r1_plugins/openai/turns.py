@@ -54,8 +54,8 @@ class Turn:
         """Before an attempt. Raises Ended; RefusedError where a cap leaves no room."""
         while not self._ended(self._is_begun):
             if self._budget.book(self._usd):
+                self._is_under_way = self._is_begun = True  # booked: from here on `async with` settles it
                 self._record.asking(self._place, usd=self._usd)
-                self._is_under_way = self._is_begun = True
                 return
             await self._budget.others(self._usd)
         raise Ended

@@ -10,8 +10,9 @@ then taken out of the k. It writes -9999 for what is impossible. One token is ge
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from r1core.types import Tokens, TopLogprobs, TrainSequence
 
 Place: TypeAlias = Mapping[str, Mapping[str, Any]] | None
 """What a server says of one token: token id, as text -> its log-prob and more; None where it says nothing."""
+T = TypeVar("T")
 ENTRY_BYTES = 256
 """Most bytes of one token of one place in a reply: about 70, and more where a token is long."""
 IMPOSSIBLE = -9998.0
@@ -48,26 +50,32 @@ class Server:
         return dict(self._told)
 
     def score(self, sequences: Sequence[TrainSequence], *, top_k: int, temperature: float) -> list[TopLogprobs]:
-        """What it says of the counted tokens."""
+        """What it says of the counted tokens. A reply becomes arrays when it comes: as read it takes 7 kB a token."""
         ids = [sequence.ids for sequence in sequences]
-        found = self.places(ids, top_k=top_k, temperature=temperature)
-        return [_told(sequence, places, top_k=top_k) for sequence, places in zip(sequences, found, strict=True)]
+        arrays = [partial(_told, sequence, top_k=top_k) for sequence in sequences]
+        return self._asked(ids, arrays, top_k=top_k, temperature=temperature)
 
     def places(self, texts: Sequence[Tokens], *, top_k: int, temperature: float) -> list[list[Place]]:
-        """What it says of every token of each text, (N,) places each."""
+        """What it says of every token of each text, (N,) places each: for few texts, see `score`."""
+        return self._asked(texts, [list] * len(texts), top_k=top_k, temperature=temperature)
+
+    def _asked(
+        self, texts: Sequence[Tokens], kept: Sequence[Callable[[list[Place]], T]], *, top_k: int, temperature: float
+    ) -> list[T]:
+        """What is kept of each text's places."""
         model = self.identity()["model"]
 
-        async def all_of_them() -> list[list[Place]]:
+        async def all_of_them() -> list[T]:
             room = asyncio.Semaphore(self._concurrent)
             async with Client(self._roomy(max(map(len, texts), default=0), top_k)) as client:
 
-                async def one(ids: Tokens) -> list[Place]:
+                async def one(ids: Tokens, keep: Callable[[list[Place]], T]) -> T:
                     body = {"model": model, "prompt": ids.tolist(), "max_tokens": 1, "temperature": temperature}
                     async with room:
                         reply = await client.post("/completions", {**body, "prompt_logprobs": top_k})
-                    return self._read(reply, len(ids))
+                        return keep(self._read(reply, len(ids)))
 
-                return await _together([one(ids) for ids in texts])
+                return await _together([one(ids, keep) for ids, keep in zip(texts, kept, strict=True)])
 
         return asyncio.run(all_of_them())
 
@@ -126,7 +134,7 @@ def is_about_logprobs(error: Declined) -> bool:
     return error.status in (400, 422) and "logprob" in str(error)
 
 
-def _told(sequence: TrainSequence, places: Sequence[Place], *, top_k: int) -> TopLogprobs:
+def _told(sequence: TrainSequence, places: list[Place], *, top_k: int) -> TopLogprobs:
     """The counted places as arrays."""
     counted = len(sequence.ids) - sequence.start
     top_ids = np.full((counted, top_k), -1, dtype=np.int64)

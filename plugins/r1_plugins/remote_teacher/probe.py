@@ -26,8 +26,10 @@ TEXT = (
     "<think>6 * 7 = 42; the quick brown fox jumps over the lazy dog 0123456789 (x + y) / [z], def f(a): return a."
     "</think><answer>42</answer>"
 )
-NOISE = 0.05
-"""Nats by which a server's log-probs of one token may differ between two calls: batches change bfloat16 by 0.01."""
+NOISE = 0.3
+"""Mean nats by which what a server says of one place may differ between two calls. Logits of 16 to 32 are an eighth
+apart in bfloat16, and one step of the likeliest moves all log-probs of its place; of another place they are more than
+0.5 apart."""
 SURE = 1e-3
 """By which shares may sum to more than one."""
 
@@ -111,16 +113,17 @@ def _check_alignment(
                 f"token {number} of {len(ids)} is worth {gap:.3g} nats more or less with another last token",
                 "it looks ahead, or its places are off by one",
             )
-    last = _gap(*({t: told for t, told in (place[-1] or {}).items() if int(t) not in own} for place in (here, changed)))
-    if NOISE < last < np.inf:  # where only the two own tokens are told there is nothing to compare
+    ends = [{t: told for t, told in (place[-1] or {}).items() if int(t) not in own} for place in (here, changed)]
+    last, others = _gap(*ends), min(map(len, ends))
+    if last > NOISE and others > 1:  # of one token or none beside the own two, not both calls need to tell the same
         _refuse(server, f"what it expects last depends on what comes last ({last:.3g} nats)", "it is off by one")
 
 
 def _gap(left: Place, right: Place) -> float:
-    """Most by which the log-probs of tokens that both name differ."""
+    """By how much the log-probs of tokens that both name differ, in the mean; infinite where there are none."""
     first, second = dict(ranked(left)), dict(ranked(right))
     both = [token for token in first if token in second and np.isfinite(first[token])]
-    return max((abs(first[token] - second[token]) for token in both), default=np.inf)
+    return float(np.mean([abs(first[token] - second[token]) for token in both])) if both else np.inf
 
 
 def _check_temperature(server: Server, at_one: Sequence[Place], at_own: Sequence[Place], temperature: float) -> None:
