@@ -147,7 +147,7 @@ def _parts(count: int, planted: Counter[str]) -> Iterator[list[dict[str, object]
     rows: list[dict[str, object]] = []
     for problem in range(count // ANSWERS):
         own = [trace(problem * ANSWERS + place) for place in range(ANSWERS)]
-        planted.update(defect for _, _, defect in own if defect)
+        planted.update(_told([defect for _, _, defect in own]))
         planted["more_than_k"] += max(0, sum(not defect for _, _, defect in own) - 3)
         rows.append(
             {
@@ -163,6 +163,14 @@ def _parts(count: int, planted: Counter[str]) -> Iterator[list[dict[str, object]
             rows = []
     if rows:
         yield rows
+
+
+def _told(defects: list[str]) -> list[str]:
+    """What the filters have to say of the answers to one problem: where all that the first two of them leave are wrong,
+    the problem is too hard."""
+    left = {defect for defect in defects if defect not in ("truncated", "no_think")}
+    hard = left <= {"incorrect", "too_hard"}
+    return ["too_hard" if hard and defect == "incorrect" else defect for defect in defects if defect]
 
 
 def run(folder: Path, name: str, **environment: str) -> Measured:

@@ -23,6 +23,8 @@ from r1core.types import Tokens, TrainSequence
 
 Told = list[dict[str, dict[str, Any]] | None]
 RESET = -1
+VOCABULARY = 512
+"""Tokens that a model under test has at most."""
 
 
 class ToyGrader:
@@ -77,7 +79,7 @@ class ToyGrader:
     def _distributions(self, ids: Tokens, temperature: float) -> list[dict[int, float]]:
         """Of each token, and of one more, all tokens' log-probs, likeliest first."""
         longer = TrainSequence(ids=np.append(ids, 0), start=0, columns={})
-        ((top_ids, top_logprobs, _),) = self.policy.top_logprobs([longer], k=64, temperature=temperature)
+        ((top_ids, top_logprobs, _),) = self.policy.top_logprobs([longer], k=VOCABULARY, temperature=temperature)
         known = []
         for tokens, logprobs in zip(top_ids, top_logprobs, strict=True):
             told = logprobs[tokens >= 0]
