@@ -3,7 +3,7 @@
     r1 compare runs/advantages
     r1 compare runs/advantages --metric greedy --reach 0.5 --base rloo
     r1 compare runs/zero runs/zero-rloo
-    r1 compare runs/distill-vs-rl --across --base rl
+    r1 compare runs/distill-vs-rl --across --base rl_mid
 
 Intervals hold 95 %: Student's t over seeds and problems, which are crossed (comparison/statistics.py); with
 one seed over problems alone. Differences and gains are paired: the same problems, the same seed. What

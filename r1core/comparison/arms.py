@@ -1,6 +1,6 @@
 """Models of one run side by side, each over its seeds: arms of an experiment, at what they cost.
 
-    r1 compare runs/distill-vs-rl --across --base rl
+    r1 compare runs/distill-vs-rl --across --base rl_mid
 
 Arms differ by design, in whatever the recipe says of them, so only how they were measured has to be like. Differences
 are paired: the same problems, and the same variant of the recipe's matrix; a model that is the same in all variants is

@@ -83,9 +83,10 @@ def _stages(run: FinishedRun, stage: str, until: str) -> tuple[list[str], list[s
 def _teachers(run: FinishedRun, stage: str, own: list[str]) -> Iterator[str]:
     """The models that a stage learns from beside the one that it trains: not what judges answers, nor a critic."""
     body = run.stages[stage]
-    student = body.get("model") if stage in own else None
-    others = {student, *(reward.get("model") for reward in body.get("rewards") or () if isinstance(reward, dict))}
-    others.add(((body.get("train") or {}).get("critic") or {}).get("model"))
+    others = [reward.get("model") for reward in body.get("rewards") or () if isinstance(reward, dict)]
+    others.append(((body.get("train") or {}).get("critic") or {}).get("model"))
+    if stage in own:
+        others.append(body.get("model"))
     for name in run.records[stage].inputs:
         if name not in others and (run.stages[name].get("train") or run.stages[name].get("import")):
             yield name

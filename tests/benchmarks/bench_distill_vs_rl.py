@@ -22,7 +22,7 @@ from r1core.cli.arms_view import arm_lines
 from r1core.comparison.arms import Arm, Arms, arms
 from r1core.comparison.finished import FinishedRun
 
-RATES = ("rl_low", "rl", "rl_high")
+RATES = ("rl_low", "rl_mid", "rl_high")
 DISTILLED = ("sft", "cached", "opd", "sft_then_opd")
 MOST_S = 25 * 60
 

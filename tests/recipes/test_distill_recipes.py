@@ -21,7 +21,7 @@ from r1core.errors import RecipeError
 from r1core.store import read_json, read_metrics, read_rows
 
 R1 = "from r1core.cli import main; main()"
-STUDENTS = ["rl", "rl_low", "rl_high", "sft", "cached", "opd", "sft_then_opd", "sft_then_rl"]
+STUDENTS = ["rl_mid", "rl_low", "rl_high", "sft", "cached", "opd", "sft_then_opd", "sft_then_rl"]
 SEEDS = ["seed0", "seed1", "seed2"]
 
 
@@ -104,7 +104,7 @@ def test_only_what_makes_students_is_made_for_each_seed(contest: Path) -> None:
 
 
 def test_seeds_make_other_students(contest: Path) -> None:
-    for name in ("student_base", "sft", "rl"):
+    for name in ("student_base", "sft", "rl_mid"):
         weights = {(contest / f"stages/{name}@{seed}/model/model.safetensors").read_bytes() for seed in SEEDS}
         assert len(weights) == 3, name
 
@@ -119,7 +119,7 @@ def test_the_ablation_ends_in_one_table_of_all_arms(contest: Path) -> None:
 
 
 def test_tokens_are_those_that_the_stages_counted(contest: Path) -> None:
-    found = {row.name: row.spent for row in arms(FinishedRun(contest), base="rl").rows}
+    found = {row.name: row.spent for row in arms(FinishedRun(contest), base="rl_mid").rows}
     steps = [row for seed in SEEDS for row in metrics(contest, f"opd@{seed}")]
     learned, written = (sum(row[name] for row in steps) / 3 for name in ("num_tokens", "rollouts/tokens"))
     assert written > 0
@@ -127,9 +127,9 @@ def test_tokens_are_those_that_the_stages_counted(contest: Path) -> None:
     assert found["opd"].graded == pytest.approx(written)
     assert found["opd"].traces == 0
     half = sum(row["num_tokens"] for seed in SEEDS for row in metrics(contest, f"sft_half@{seed}")) / 3
-    rest = sum(row["num_tokens"] for seed in SEEDS for row in metrics(contest, f"sft_then_rl@{seed}")) / 3
+    rest = sum(row["learned_tokens"] for seed in SEEDS for row in metrics(contest, f"sft_then_rl@{seed}")) / 3
     assert found["sft_then_rl"].trained == pytest.approx(half + rest)
-    assert found["rl"].graded == 0
+    assert found["rl_mid"].graded == 0
     told = sum(row["num_tokens"] for row in metrics(contest, "signals"))
     assert found["cached"].graded == pytest.approx(told)
     traces = sum(row["tokens"] or 0 for row in read_rows(contest / "stages/traces/data"))
@@ -139,7 +139,7 @@ def test_tokens_are_those_that_the_stages_counted(contest: Path) -> None:
 
 
 def test_differences_are_paired_by_seed_and_problem(contest: Path) -> None:
-    table = arms(FinishedRun(contest), base="rl", metric="pass@1")
+    table = arms(FinishedRun(contest), base="rl_mid", metric="pass@1")
     rows = {row["model"]: row["metrics"] for row in read_json(contest / "results.json")["rows"]}
     for row in table.rows:
         assert len(row.models) == (1 if row.name == "teacher" else 3)
