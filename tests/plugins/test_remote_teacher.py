@@ -1,7 +1,7 @@
 """A teacher behind HTTP: what it says is what the model says; servers that would say something else are refused.
 
-tests/plugins/toy_grader.py is a real small model behind vLLM's protocol; tests/extras/test_vllm_remote_teacher.py asks a
-real vLLM.
+tests/plugins/toy_grader.py is a real small model behind vLLM's protocol; tests/extras/test_vllm_remote_teacher.py asks
+a real vLLM.
 """
 
 from __future__ import annotations
