@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,3 +56,12 @@ def alive() -> Iterator[tuple[int, str]]:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             if "inside.warden" in command and "State:\tZ" not in (folder / "status").read_text():
                 yield int(folder.name), command
+
+
+@pytest.fixture(scope="module", autouse=True)
+def not_beside_faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests that look for processes left behind run beside no others that start some, in whichever worker."""
+    how = fcntl.LOCK_EX if request.module.__name__.endswith("test_code_faults") else fcntl.LOCK_SH
+    with (Path(tempfile.gettempdir()) / "r1core-sandboxes.lock").open("a") as file:
+        fcntl.flock(file, how)
+        yield

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from code_cells import SQUARES, asked, code
+from code_cells import SQUARES, asked, code, not_beside_faults  # noqa: F401 - fixtures
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from code_cells import LEVELS, SQUARES, asked, code, printed
+from code_cells import LEVELS, SQUARES, asked, code, not_beside_faults, printed  # noqa: F401 - fixtures
 
 from r1_plugins.code import Code
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from code_cells import LEVELS, alive, asked, code, printed
+from code_cells import LEVELS, alive, asked, code, not_beside_faults, printed  # noqa: F401 - fixtures
 
 from r1_plugins.code import warden_process
 from r1_plugins.code.sandbox import Sandbox

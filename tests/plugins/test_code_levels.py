@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from code_cells import LEVELS, asked, code
+from code_cells import LEVELS, asked, code, not_beside_faults  # noqa: F401 - fixtures
 from pydantic import ValidationError
 
 from r1_plugins.code import Code, levels

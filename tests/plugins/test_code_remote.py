@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from code_cells import SQUARES
+from code_cells import SQUARES, not_beside_faults  # noqa: F401 - fixtures
 from pydantic import ValidationError
 
 from r1_plugins.code import RemoteCode
