@@ -19,6 +19,8 @@ from r1core.suggest import did_you_mean
 PluginStatus: TypeAlias = Literal["ok", "not loaded", "FAILED", "INCOMPATIBLE", "CONFLICT", "REFUSED", "disabled"]
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 COMMAND = "command-"
+OBSERVER = "observer-"
+"""r1core's own entry points of this name watch every run; a third party's watch those that list them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,16 @@ class Provider:
     def builtin(self) -> bool:
         """Whether it comes with r1core, so that a recipe may name it bare."""
         return self.distribution == PROJECT
+
+    @property
+    def watches_all(self) -> bool:
+        """Whether it observes every run, named or not."""
+        return self.builtin and self.name.startswith(OBSERVER)
+
+    @property
+    def switch(self) -> str:
+        """What `-p no:` calls it: an observer of every run goes by its name alone."""
+        return self.name.removeprefix(OBSERVER) if self.watches_all else self.name
 
     @property
     def pinned(self) -> str:
@@ -97,8 +109,8 @@ def classify(providers: Sequence[Provider], *, deny: Iterable[str], allow: Itera
 def _classified(
     provider: Provider, namesakes: list[Provider], reserved: set[str], denied: set[str], allowed: set[str] | None
 ) -> Provider:
-    if provider.name in denied:
-        return replace(provider, status="disabled", detail=f"-p no:{provider.name}")
+    if not denied.isdisjoint((provider.name, provider.switch)):
+        return replace(provider, status="disabled", detail=f"-p no:{provider.switch}")
     if not provider.builtin and allowed is not None and provider.name not in allowed:
         return replace(provider, status="disabled", detail="not listed in R1_PLUGINS")
     if not PLUGIN_NAME.fullmatch(provider.name):
@@ -132,7 +144,7 @@ def _incompatible(provider: Provider) -> str:
 
 def unmatched(deny: Iterable[str], allow: Iterable[str] | None, providers: Sequence[Provider]) -> list[str]:
     """A warning for each name on the command line or in R1_PLUGINS that no provider has."""
-    known = {p.name for p in providers}
+    known = {name for p in providers for name in (p.name, p.switch)}
     wrong = [(f"-p no:{name}", name) for name in deny] + [(f"R1_PLUGINS={name}", name) for name in allow or ()]
     return [
         f"{option} matches no installed plugin; {did_you_mean(name, known)}".rstrip("; ")

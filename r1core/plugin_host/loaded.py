@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r1core.plugin_host.discovery import COMMAND, PluginStatus, Provider
+from r1core.plugin_host.discovery import COMMAND, OBSERVER, PluginStatus, Provider
 from r1core.plugin_host.hashing import class_file
 from r1core.plugin_host.loading import Plugin
 from r1core.plugin_host.local import is_local
@@ -89,5 +89,7 @@ def listed(provider: Provider, plugin: Plugin) -> tuple[str, ...]:
     """What a row shows: a built-in entry point stands for one component, a third party's for all."""
     if provider.name.startswith(COMMAND):
         return (f"command {provider.name.removeprefix(COMMAND)}",)
+    if provider.watches_all:
+        return (f"observer {provider.name.removeprefix(OBSERVER)}",)
     shown: Mapping[tuple[str, str], Any] = plugin.components
     return tuple(f"{k} {n}" for k, n in shown if not provider.builtin or n == provider.name)

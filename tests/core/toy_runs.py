@@ -59,7 +59,7 @@ def written(folder: Path, stages: str, toys: Path = HERE, **more: str) -> Path:
 
 def planned(folder: Path, stages: str, *sets: str, **more: str) -> Plan:
     """The plan of such a recipe."""
-    return make_plan(resolve(written(folder, stages, **more), sets=sets), PluginHost.discover())
+    return make_plan(resolve(written(folder, stages, **more), sets=sets), PluginHost.discover(deny=["report"]))
 
 
 def job_of(folder: Path, stages: str, stage: str, **artifacts: Path) -> tuple[Job, list[Event]]:

@@ -150,7 +150,7 @@ def lay_out(folder: Path, *, problems: int = PROBLEMS, text: str = LINE) -> Path
 
 
 def plan_of(recipe: Path, *sets: str) -> Plan:
-    return make_plan(resolve(recipe, sets=sets), PluginHost.discover())
+    return make_plan(resolve(recipe, sets=sets), PluginHost.discover(deny=["report"]))
 
 
 def go(recipe: Path, run: Path, *sets: str, **options: Any) -> tuple[Run, list[Event]]:

@@ -1,0 +1,173 @@
+"""The metrics of a train stage as the panels of the page, thinned by a rule that the page says.
+
+More than POINTS steps are drawn as POINTS means of neighbouring steps; evaluations within training are few and drawn
+as they are. Names of metrics are TRL's, `eval/*` what was measured within training.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from r1_plugins.report.gather import Stage
+from r1core.errors import R1Error
+from r1core.store import read_metrics
+from r1core.store.metrics import METRICS
+
+POINTS = 120
+RULE = f"Stages of more than {POINTS} steps are drawn as {POINTS} means of neighbouring steps; no other smoothing."
+BESIDE = 30
+RULE_BESIDE = f"Side by side, each line is at most {BESIDE} means of neighbouring steps."
+MOST_SERIES = 7
+QUIET = ("verifier", "judge", "clip_ratio", "completions/clipped_ratio")
+"""Drawn only where there is something to see: all zeros stand in a table or go without saying."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One line: its points by step. `marked` draws each point."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    marked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One small chart. `unit` is what its y axis counts; `share` says that it is one, 0..1, shown in percent."""
+
+    title: str
+    metric: str
+    """The glossary's name."""
+    unit: str
+    series: tuple[Series, ...]
+    share: bool = False
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    title: str
+    metric: str
+    unit: str
+    names: tuple[str, ...]
+    share: bool = False
+
+
+WANTED = (
+    _Wanted("Reward by component", "reward", "mean", ("reward", "rewards/*/mean")),
+    _Wanted("Spread of reward", "reward_std", "within groups", ("reward_std",)),
+    _Wanted("Length of answers", "completions/mean_length", "tokens", ("completions/mean_length",)),
+    _Wanted("Cut off at the limit", "completions/clipped_ratio", "share", ("completions/clipped_ratio",), True),
+    _Wanted("Silent groups", "frac_reward_zero_std", "share", ("frac_reward_zero_std",), True),
+    _Wanted("Entropy", "entropy", "nats per token", ("entropy",)),
+    _Wanted("KL", "kl", "nats per token", ("kl", "ppo_kl")),
+    _Wanted("Clipped tokens", "clip_ratio", "share", ("clip_ratio/*",), True),
+    _Wanted("Loss", "loss", "", ("loss", "*/loss")),
+    _Wanted("Gradient norm", "grad_norm", "before clipping", ("grad_norm",)),
+    _Wanted("Learning rate", "learning_rate", "", ("learning_rate",)),
+    _Wanted("Preference accuracy", "accuracy", "share", ("accuracy", "eval_accuracy"), True),
+    _Wanted("Agreement with the teacher", "agreement", "share", ("*/agreement",), True),
+    _Wanted("Divergence from the teacher", "reverse_kl", "nats per token", ("reverse_kl*",)),
+    _Wanted("Verifier failures", "verifier", "share", ("verifier/*/*_rate",), True),
+    _Wanted("Judge failures", "judge", "share", ("judge/*rate",), True),
+    _Wanted("Sampler against trainer", "sampler/logprob_gap", "nats", ("sampler/logprob_gap",)),
+    _Wanted("Time of a step", "time/step_s", "s", ("time/step_s",)),
+)
+
+
+def columns(stage: Stage) -> dict[str, list[tuple[float, float]]]:
+    """metric -> its finite values by step; empty where nothing was logged or the file is damaged before its end."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    try:
+        for row in read_metrics(stage.folder / METRICS):
+            for name, value in row.items():
+                if name != "step" and isinstance(value, int | float) and math.isfinite(value):
+                    found.setdefault(name, []).append((float(row["step"]), float(value)))
+    except (R1Error, KeyError, OSError):
+        pass  # what was read is drawn
+    return found
+
+
+def panels(told: Mapping[str, Sequence[tuple[float, float]]]) -> list[Panel]:
+    """The charts of one stage, the evaluations within training first."""
+    return [panel for panel in [*_evaluations(told), *(_panel(wanted, told) for wanted in WANTED)] if panel is not None]
+
+
+def _evaluations(told: Mapping[str, Sequence[tuple[float, float]]]) -> list[Panel]:
+    """Shares that were measured within training; lengths and the rest are in tokens and stand apart."""
+    names = [name for name in told if name.startswith("eval/")]
+    lengths = [name for name in names if name.endswith("length")]
+    shares = [
+        name
+        for name in names
+        if name not in lengths and "/" not in name.removeprefix("eval/") and _is_share(told[name])
+    ]
+    measured = Panel(
+        title="Measured in training",
+        metric="eval",
+        unit="share",
+        series=tuple(Series(name=name, points=tuple(told[name]), marked=True) for name in shares[:MOST_SERIES]),
+        share=True,
+        left_out=max(len(shares) - MOST_SERIES, 0),
+    )
+    return [measured] if shares else []
+
+
+def _is_share(points: Sequence[tuple[float, float]]) -> bool:
+    return all(0 <= value <= 1 for _, value in points)
+
+
+def _panel(wanted: _Wanted, told: Mapping[str, Sequence[tuple[float, float]]]) -> Panel | None:
+    names = [name for pattern in wanted.names for name in told if fnmatch.fnmatchcase(name, pattern)]
+    names = list(dict.fromkeys(names))
+    if not names or (wanted.metric in QUIET and not any(value for name in names for _, value in told[name])):
+        return None
+    kept = sorted(names, key=lambda name: -_spread(told[name]))[:MOST_SERIES] if len(names) > MOST_SERIES else names
+    return Panel(
+        title=wanted.title,
+        metric=wanted.metric,
+        unit=wanted.unit,
+        series=tuple(Series(name=_short(name), points=thinned(told[name])) for name in kept),
+        share=wanted.share,
+        left_out=len(names) - len(kept),
+    )
+
+
+def _spread(points: Sequence[tuple[float, float]]) -> float:
+    values = [value for _, value in points]
+    return max(values) - min(values)
+
+
+def _short(name: str) -> str:
+    """`rewards/format/mean` is `format` in a chart of rewards."""
+    parts = name.split("/")
+    return parts[1] if parts[0] == "rewards" and len(parts) == 3 else name.removeprefix("verifier/")
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> tuple[tuple[float, float], ...]:
+    """At most so many points: means of runs of neighbours that are as long as each other, up to one."""
+    count = len(points)
+    if count <= most:
+        return tuple(points)
+    edges = [round(i * count / most) for i in range(most + 1)]
+    runs = [points[start:end] for start, end in pairwise(edges)]
+    return tuple((run[-1][0], math.fsum(value for _, value in run) / len(run)) for run in runs)
+
+
+def health(told: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+    """Reward or judge -> its worst and mean rates over the stage, for the table of verifiers."""
+    found: dict[str, dict[str, float]] = {}
+    for name, points in told.items():
+        parts = name.split("/")
+        if len(parts) == 3 and parts[0] in ("verifier", "judge") and parts[2].endswith("_rate"):
+            values = [value for _, value in points]
+            own = found.setdefault(parts[1], {})
+            own[parts[2]] = math.fsum(values) / len(values)
+        if len(parts) == 4 and parts[:2] == ["time", "verifier"] and parts[3] == "p99_ms":
+            found.setdefault(parts[2], {})["p99_ms"] = max(value for _, value in points)
+    return found

@@ -1,0 +1,58 @@
+"""What the page's words mean, a sentence each, for whoever has not trained such models."""
+
+from __future__ import annotations
+
+GLOSSARY: dict[str, str] = {
+    "pass@1": "Share of held-out problems that a sampled answer solves: the mean over several answers at "
+    "temperature 1.",
+    "greedy": "The same with the most likely token at each place: one answer to a problem.",
+    "hard": "pass@1 on problems longer than any in training.",
+    "pass@k": "Share of problems that at least one of k answers solves; the unbiased estimate from all "
+    "answers sampled.",
+    "cons@k": "Share of problems that the majority of k answers solves.",
+    "95 %": "Interval that would hold the true value in 95 of 100 repetitions with other problems of the same kind.",
+    "format": "Share of answers whose thinking and answer stand in their tags.",
+    "language": "Mean share of the answer's words that are in the question's language.",
+    "general": "Mean reward on questions without a checkable answer.",
+    "helpful": "Mean reward for helpfulness.",
+    "safe": "Share of answers that do no harm.",
+    "length": "Tokens of an answer, thinking included.",
+    "clipped_ratio": "Share of answers that were cut off at the limit of tokens.",
+    "reward": "What an answer was worth: the weighted sum of its components, a mean over the batch.",
+    "reward_std": "How far answers to one problem differ in reward. Without a difference there is nothing to learn.",
+    "frac_reward_zero_std": "Silent groups: the share of problems all of whose answers were worth the same. They teach "
+    "nothing.",
+    "completions/mean_length": "Mean tokens of the answers sampled for the step.",
+    "completions/clipped_ratio": "Share of the step's answers cut off at the limit of tokens.",
+    "entropy": "How undecided the model is at a token, in nats. A fall to 0 means that it no longer explores.",
+    "kl": "How far the policy is from its reference (kl) or from the one that sampled (ppo_kl), in nats per token.",
+    "clip_ratio": "Share of tokens whose update was held back by the clip range.",
+    "loss": "What the optimizer lowers. In RL it hovers around 0 and says little; look at accuracy.",
+    "grad_norm": "Length of the gradient before clipping; spikes are a warning.",
+    "learning_rate": "The optimizer's step size.",
+    "agreement": "Share of tokens at which the student's first choice is the teacher's.",
+    "reverse_kl": "How far the student's own answers are from what the teacher would write, in nats per token.",
+    "accuracy": "Share of preference pairs that the reward model ranks as the data does.",
+    "eval": "Measured on held-out problems while training, at the steps marked.",
+    "verifier": "Share of answers without a clean verdict: a failure that the answer caused, a time-out, "
+    "or infrastructure.",
+    "judge": "Share of a judge's calls that failed, were retried or could not be read.",
+    "sampler/logprob_gap": "Largest difference between the log-probs of the sampler and of the trainer: a check of "
+    "the engines.",
+    "time/step_s": "Seconds of one step.",
+    "thinking": "Mean characters between the thinking tags, counted on the stored answers.",
+    "reflection": "Words such as “wait” or “let me check” per 1,000 words, counted on the stored answers.",
+    "script": "Mean share of letters of the thinking in the question's own script (Chinese, Japanese, "
+    "Korean, or other).",
+    "infrastructure": "A failure that says nothing about the answer: it is left out of training, never counted "
+    "as wrong.",
+    "budget": "Tokens learned from, written by the student and written by its teacher: what teachings are compared at.",
+}
+
+
+def meaning(name: str) -> str:
+    """The sentence for a metric, whatever it is measured on; "" for one that a plugin brought."""
+    for known in (name, name.partition("/")[0], name.rpartition("/")[2]):
+        if known in GLOSSARY:
+            return GLOSSARY[known]
+    return ""

@@ -1,0 +1,116 @@
+"""A line chart: one panel of a training stage, or one quantity of several stages side by side.
+
+Lines differ by colour and by dash, so that no one needs to see colours; the points travel in `data-chart`, from which
+the page's script makes its tooltip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from r1_plugins.report.curves import Panel, Series
+from r1_plugins.report.svg import drawing, element, line, number, path, text, ticks
+from r1_plugins.report.text import visible
+
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 10.0, 32.0
+COLOURS = 7
+
+
+def chart(panel: Panel, *, width: float = 350.0, height: float = 190.0, along: str = "step") -> Markup:
+    """The panel as SVG. `along` is what the x axis counts."""
+    low, high = _range(panel)
+    xs = [x for series in panel.series for x, _ in series.points]
+    first, last = min(xs), max(xs)
+    place = _Place(width, height, first, last if last > first else first + 1, low, high)
+    label = f"{panel.title}, {panel.unit}, by {along}: " + "; ".join(
+        f"{s.name} from {number(s.points[0][1], share=panel.share)} to {number(s.points[-1][1], share=panel.share)}"
+        for s in panel.series
+    )
+    told = [{"n": visible(s.name), "p": [[round(x, 3), float(f"{y:.5g}")] for x, y in s.points]} for s in panel.series]
+    data = json.dumps(
+        {"s": told, "share": panel.share, "x": along, "u": panel.unit, "box": place.box}, separators=(",", ":")
+    )
+    lines = [_line(series, index, place) for index, series in enumerate(panel.series)]
+    return drawing(
+        width, height, label, _axes(panel, place, along), *lines, more={"class": "chart", "data-chart": data}
+    )
+
+
+def _range(panel: Panel) -> tuple[float, float]:
+    """From 0 where that is near; shares never beyond 0..1."""
+    values = [y for series in panel.series for _, y in series.points]
+    low, high = min(values), max(values)
+    if panel.share:
+        return (0.0, 1.0) if high > 0.4 else (0.0, max(high * 1.15, 0.01))
+    if low >= 0 and low < 0.5 * high:
+        low = 0.0
+    if low == high:
+        low, high = min(0.0, 2 * low), max(0.0, 2 * high) or 1.0
+    return low, high + 0.06 * (high - low)
+
+
+class _Place:
+    """Where a value lies in the drawing."""
+
+    def __init__(self, width: float, height: float, first: float, last: float, low: float, high: float) -> None:
+        self.width, self.height = width, height
+        self.first, self.last, self.low, self.high = first, last, low, high
+
+    @property
+    def box(self) -> list[float]:
+        """What a script needs to find a step under a pointer: the plot's edges, and the steps there."""
+        return [LEFT, self.width - RIGHT, TOP, self.height - BOTTOM, self.first, self.last, self.low, self.high]
+
+    def x(self, value: float) -> float:
+        return LEFT + (self.width - LEFT - RIGHT) * (value - self.first) / (self.last - self.first)
+
+    def y(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return self.height - BOTTOM - (self.height - TOP - BOTTOM) * share
+
+
+def _axes(panel: Panel, place: _Place, along: str) -> Markup:
+    drawn = []
+    for value in ticks(place.low, place.high):
+        y = place.y(value)
+        drawn += [line(LEFT, y, place.width - RIGHT, y, "grid"), _tick(value, y, panel)]
+    steps = [value for value in ticks(place.first, place.last, 4) if value == int(value)] or [place.first]
+    bottom = place.height - BOTTOM
+    for value in steps:
+        drawn.append(text(place.x(value), bottom + 14, number(value), "tick", "middle"))
+    drawn.append(text(place.width - RIGHT, place.height - 4, along, "axis", "end"))
+    drawn.append(line(LEFT, bottom, place.width - RIGHT, bottom, "base"))
+    return element("g", {}, *drawn)
+
+
+def _tick(value: float, y: float, panel: Panel) -> Markup:
+    return text(LEFT - 6, y + 3.5, number(value, share=panel.share), "tick", "end")
+
+
+def _line(series: Series, index: int, place: _Place) -> Markup:
+    points = [(place.x(x), place.y(y)) for x, y in series.points]
+    kind = f"line c{index % COLOURS} d{index % COLOURS}"
+    dots = [_dot(x, y, index) for x, y in points] if series.marked or len(points) == 1 else []
+    return element("g", {}, element("path", {"d": path(points), "class": kind}), *dots)
+
+
+def _dot(x: float, y: float, index: int) -> Markup:
+    return element("circle", {"cx": x, "cy": y, "r": 2.6, "class": f"dot c{index % COLOURS}"})
+
+
+def key(names: Sequence[str]) -> list[tuple[str, Markup]]:
+    """The legend: each name with a short piece of its line."""
+    return [
+        (
+            name,
+            element(
+                "svg",
+                {"width": 22, "height": 8, "aria-hidden": "true"},
+                line(1, 4, 21, 4, f"line c{i % COLOURS} d{i % COLOURS}"),
+            ),
+        )
+        for i, name in enumerate(names)
+    ]

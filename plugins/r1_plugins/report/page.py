@@ -1,0 +1,88 @@
+"""Puts the page together: templates with autoescape, one stylesheet, one script, a policy that allows just these two.
+
+Every `{{ }}` passes `finalized` (text.py) and is escaped; the policy names style and script by their hashes, so that
+markup which got through all the same could neither run nor load anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from r1_plugins.report import curves, sections
+from r1_plugins.report.bars import timeline
+from r1_plugins.report.gather import RunFacts
+from r1_plugins.report.glossary import GLOSSARY
+from r1_plugins.report.scores import measured
+from r1_plugins.report.teaching import teaching
+from r1_plugins.report.text import embedded, finalized
+
+HERE = Path(__file__).parent / "templates"
+STATES = {
+    "finished": "finished",
+    "failed": "ended with an error",
+    "interrupted": "interrupted",
+    "running": "still running",
+    "unfinished": "ended before its end",
+    "not started": "not started",
+}
+
+
+def page(facts: RunFacts) -> str:
+    """The whole page."""
+    style, script = (HERE / "report.css").read_text(encoding="utf-8"), (HERE / "report.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=finalized,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    content = {"style": Markup(style), "script": Markup(script), "policy": _policy(style, script)}
+    return environment.get_template("report.html").render({**content, **_context(facts)})
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(source: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+
+
+def _context(facts: RunFacts) -> dict[str, Any]:
+    told = {stage.id: curves.columns(stage) for stage in facts.of("train")}
+    batches = sections.batches_of(facts)
+    models = measured(facts)
+    browser = sections.browser(facts, models)
+    return {
+        "run": facts,
+        "state": STATES[facts.outcome],
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "story": sections.story(models),
+        "graph": sections.picture(facts, sections.steps(facts, told)),
+        "learning": sections.learning(facts, told, batches),
+        "training": sections.training(facts, told, batches),
+        "rule": curves.RULE,
+        "rule_beside": curves.RULE_BESIDE,
+        "tables": sections.table(models),
+        "taught": sections.taught(teaching(facts)),
+        "filtered": sections.filtered(facts),
+        "samples": browser,
+        "samples_json": embedded(browser["sources"]),
+        "timeline": timeline(list(facts.stages.values())),
+        "costs": sections.costs(facts, told),
+        "lineage": sections.lineage(facts),
+        "logs": sections.logs(facts),
+        "glossary": GLOSSARY,
+    }

@@ -1,0 +1,130 @@
+"""What the sample browser shows: the same problems answered by every measured model, and answers out of training.
+
+A rule keeps the page small: PROBLEMS problems of a set, evenly spread over those in its first part, the first answer of
+each model; of a train stage's rollouts, MOMENTS batches and ANSWERS answers of each. Texts are cut at CHARACTERS.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from r1_plugins.report.gather import RunFacts, Stage
+from r1_plugins.report.text import visible
+from r1_plugins.report.texts import parts, spread, step_of
+from r1core.errors import R1Error
+from r1core.store.rows import read_part
+
+PROBLEMS = 36
+MOMENTS = 5
+ANSWERS = 3
+CHARACTERS = 3000
+MODELS = 16
+RULE = (
+    f"Up to {PROBLEMS} problems of an evaluation, evenly spread, with each model's first answer; "
+    f"of each training stage {MOMENTS} moments with {ANSWERS} answers. Texts are cut after {CHARACTERS:,} characters. "
+    "All rows are in the run's folder."
+)
+
+
+def sources(facts: RunFacts) -> list[dict[str, Any]]:
+    """The lists to choose from, as JSON: evaluations by set, then training stages."""
+    measured = [found for stage in facts.of("evaluate") for found in _of_evaluation(stage)]
+    trained = [found for stage in facts.of("train") if (found := _of_training(stage)) is not None]
+    return [*measured, *trained]
+
+
+def _of_evaluation(stage: Stage) -> Iterator[dict[str, Any]]:
+    """One list for the evaluation's first set; each problem with the answers of all its models."""
+    sets = list((stage.body.get("evaluate") or {}).get("sets") or {})
+    models = spread([str(model) for model in stage.body.get("models") or ()], MODELS)
+    for name in sets[:1]:
+        answers: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for model in models:
+            rows = _first_part(stage.folder / "data" / model / name)
+            first: dict[str, Mapping[str, Any]] = {}
+            for row in rows:
+                first.setdefault(str(row["id"]), row)
+            if first:
+                answers[model] = first
+        ids = list(next(iter(answers.values()), {}))
+        if ids:
+            items = [_problem(answers, problem) for problem in spread(ids, PROBLEMS)]
+            yield {"name": f"{stage.id} · {name}", "labels": list(answers), "items": items}
+
+
+def _first_part(folder: Path) -> list[dict[str, Any]]:
+    path = min(folder.glob("part-*.parquet"), default=None)
+    try:
+        return [] if path is None else list(read_part(path))
+    except R1Error:
+        return []
+
+
+def _problem(answers: Mapping[str, Mapping[str, Mapping[str, Any]]], problem: str) -> dict[str, Any]:
+    shown = next(rows[problem] for rows in answers.values() if problem in rows)
+    told = {model: _answer(rows[problem]) for model, rows in answers.items() if problem in rows}
+    return {**_question(shown), "answers": told}
+
+
+def _of_training(stage: Stage) -> dict[str, Any] | None:
+    """Moments of training: the same place in the batch at several steps; the labels are the steps."""
+    moments: dict[str, list[dict[str, Any]]] = {}
+    for path in spread(parts(stage), MOMENTS):
+        try:
+            rows = spread(list(islice(read_part(path), 4096)), ANSWERS)
+        except R1Error:
+            continue
+        moments[f"step {step_of(path)}"] = rows
+    if not moments:
+        return None
+    items = [
+        {"moment": label, **_question(row), "answers": {label: _answer(row)}}
+        for label, rows in moments.items()
+        for row in rows
+    ]
+    return {"name": f"{stage.id} · in training", "labels": list(moments), "items": items}
+
+
+def _question(row: Mapping[str, Any]) -> dict[str, Any]:
+    turns = [str(message.get("content", "")) for message in row["messages"]]
+    reference = row["reference"]
+    return {
+        "question": _cut("\n".join(turns)),
+        "reference": "" if reference is None else _cut(str(reference)),
+        "about": visible(" · ".join(filter(None, (row["domain"], row["language"])))),
+    }
+
+
+def _answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {visible(str(name)): _number(value) for name, value in row["parts"].items()}
+    score = _number(row["score"])
+    first = next(iter(parts.values()), score)
+    return {
+        "thinking": None if row["thinking"] is None else _cut(row["thinking"]),
+        "answer": None if row["answer"] is None else _cut(row["answer"]),
+        "text": _cut(row["prefilled"] + row["text"]) if row["thinking"] is None or row["answer"] is None else "",
+        "right": None if first is None else first > 0.5,
+        "score": score,
+        "parts": parts,
+        "why": visible(str(row["score_reason"] or "")),
+        "cut": row["finish"] == "length",
+        "tokens": row["tokens"],
+    }
+
+
+def _number(value: Any) -> float | None:
+    return round(float(value), 4) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _cut(text: str) -> str:
+    kept = text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}\n[{len(text) - CHARACTERS:,} more characters]"
+    return visible(kept)
+
+
+def count(found: Sequence[Mapping[str, Any]]) -> int:
+    """How many problems are shown in all."""
+    return sum(len(each["items"]) for each in found)

@@ -1,0 +1,188 @@
+"""The table of models as the page tells it: the lines that models descend in, their shares, and the chart of intervals.
+
+A line is a root (a measured model that no measured one precedes) and those trained from it, in the table's order. In a
+run with variants a model is its variants' mean; the interval is then over seeds (comparison/arms has the paired ones).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from r1_plugins.report.gather import RunFacts
+from r1_plugins.report.svg import drawing, element, fitted, line, number, text, title
+
+ORDER = ("pass@1", "greedy", "hard", "format", "language", "general", "helpful", "safe", "length")
+BESIDE = ("_ci95", "_se_sampling", "_se_problem")
+UNKNOWN = "\u2013"
+CONSENSUS = "cons="
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One model: its metrics by name, the headline among them with its interval."""
+
+    name: str
+    root: str
+    metrics: Mapping[str, Any]
+    variants: int = 1
+
+    def value(self, metric: str) -> float | None:
+        """The number, None where it is unknown."""
+        found = self.metrics.get(metric)
+        return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """The 95 % interval, where there is one."""
+        found = self.metrics.get(f"{metric}_ci95")
+        if not isinstance(found, list | tuple) or len(found) != 2 or not all(_is_number(each) for each in found):
+            return None
+        return float(found[0]), float(found[1])
+
+
+def measured(facts: RunFacts) -> list[Measured]:
+    """The models of `results.json`, line by line; variants of one model as their mean."""
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for row in facts.rows:
+        model = str(row.get("model", ""))
+        name = facts.stages[model].name if model in facts.stages else model
+        grouped.setdefault(name, []).append(row)
+    names = set(grouped)
+    found = [
+        Measured(name=name, root=_root(facts, str(rows[0]["model"]), names), metrics=_mean(rows), variants=len(rows))
+        for name, rows in grouped.items()
+    ]
+    roots = list(dict.fromkeys(each.root for each in found))
+    return sorted(found, key=lambda each: (roots.index(each.root), each.name != each.root))
+
+
+def _root(facts: RunFacts, model: str, names: set[str]) -> str:
+    """The first measured model on the way back from a model."""
+    root, seen = model, set()
+    while model in facts.stages and model not in seen:
+        seen.add(model)
+        if facts.stages[model].name in names:
+            root = facts.stages[model].name
+        model = facts.stages[model].base
+    return root
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _mean(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """One row as it is; of several the means, without intervals, for those of one seed are not those of the mean."""
+    if len(rows) == 1:
+        return dict(rows[0]["metrics"])
+    names = dict.fromkeys(name for row in rows for name in row["metrics"] if not name.endswith(BESIDE))
+    told = {name: [row["metrics"].get(name) for row in rows] for name in names}
+    return {name: math.fsum(v) / len(v) for name, v in told.items() if all(map(_is_number, v))}
+
+
+def headline(models: Sequence[Measured]) -> str:
+    """The metric that the page leads with: the first known one, else the first with an interval."""
+    names = list(dict.fromkeys(name for each in models for name in each.metrics))
+    first = [name for name in ORDER if name in names]
+    ranked = [*first, *(name.removesuffix("_ci95") for name in names if name.endswith("_ci95")), *names]
+    return ranked[0] if ranked else ""
+
+
+def plain(models: Sequence[Measured]) -> list[str]:
+    """The columns of the table: every metric that breaks down no other, the known ones first."""
+    names = dict.fromkeys(
+        name for each in models for name in each.metrics if "/" not in name and not name.endswith(BESIDE)
+    )
+    known = [name for name in ORDER if name in names]
+    return [*known, *(name for name in names if name not in known)]
+
+
+def breakdowns(models: Sequence[Measured]) -> dict[str, list[tuple[str, str]]]:
+    """title -> (heading, metric) columns, for each (metric, field) that was broken down, curves by k among them."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name in dict.fromkeys(name for each in models for name in each.metrics if not name.endswith(BESIDE)):
+        metric, slash, rest = name.partition("/")
+        field, equals, value = rest.partition("=")
+        if slash and equals:
+            kind = "pass@k and cons@k" if field in ("k", CONSENSUS.removesuffix("=")) else f"by {field}"
+            heading = {"k": f"k = {value}", "cons": f"cons@{value}"}.get(field, value)
+            found.setdefault(f"{metric} {kind}", []).append((heading, name))
+    return found
+
+
+def is_share(models: Sequence[Measured], metric: str) -> bool:
+    """Whether all values lie in 0..1."""
+    values = [value for each in models if (value := each.value(metric)) is not None]
+    return bool(values) and all(0 <= value <= 1 for value in values)
+
+
+def shown(value: float | None, *, share: bool) -> str:
+    """A cell: percent with one digit, else three significant ones."""
+    if value is None:
+        return UNKNOWN
+    return f"{100 * value:.1f}" if share else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+# --- the chart -----------------------------------------------------------------------------------------
+
+ROW, LABEL, WIDTH = 34.0, 150.0, 760.0
+
+
+def intervals(models: Sequence[Measured], metric: str) -> Markup:
+    """Each model's headline share with its interval, and beside it greedy and hard, where these were measured."""
+    beside = [name for name in ("greedy", "hard") if name != metric and any(m.value(name) is not None for m in models)]
+    height = ROW * len(models) + 14.0 * (len({m.root for m in models}) - 1) + 44
+    right = WIDTH - 56
+
+    def scale(share: float) -> float:
+        return LABEL + (right - LABEL) * share
+
+    drawn = []
+    for tenth in range(0, 11, 2):
+        x = scale(tenth / 10)
+        drawn += [line(x, 8, x, height - 30, "grid"), text(x, height - 14, f"{10 * tenth} %", "tick", "middle")]
+    y, root = 8 + ROW / 2, models[0].root
+    for each in models:
+        if each.root != root:
+            drawn.append(line(0, y - ROW / 2 + 7, right, y - ROW / 2 + 7, "base"))
+            y, root = y + 14, each.root
+        drawn.append(_row(each, metric, beside, y, scale))
+        y += ROW
+    label = "; ".join(f"{m.name} {number(m.value(metric) or 0, share=True)}" for m in models)
+    return drawing(WIDTH, height, f"{metric} of each model: {label}", *drawn, more={"class": "wide"})
+
+
+def _row(each: Measured, metric: str, beside: Sequence[str], y: float, scale: Callable[[float], float]) -> Markup:
+    drawn = [text(LABEL - 14, y + 4, fitted(each.name, 20), "name", "end")]
+    value, limits = each.value(metric), each.interval(metric)
+    for name, mark in zip(beside, (_ring, _diamond), strict=False):
+        other = each.value(name)
+        if other is not None and 0 <= other <= 1:
+            drawn.append(mark(scale(other), y, f"{each.name}: {name} {number(other, share=True)}"))
+    if value is not None and limits is not None:
+        low, high = scale(max(limits[0], 0.0)), scale(min(limits[1], 1.0))
+        drawn += [
+            line(low, y, high, y, "whisker"),
+            line(low, y - 5, low, y + 5, "whisker"),
+            line(high, y - 5, high, y + 5, "whisker"),
+        ]
+    if value is not None:
+        told = f"{each.name}: {metric} {number(value, share=True)}"
+        told += f" (95 %: {number(limits[0], share=True)} to {number(limits[1], share=True)})" if limits else ""
+        circle: dict[str, str | float | int] = {"cx": scale(value), "cy": y, "r": 6.5, "class": "dot c0 big"}
+        drawn.append(element("circle", circle, title(told)))
+        drawn.append(text(WIDTH, y + 4, f"{100 * value:.1f} %", "value", "end"))
+    return element("g", {}, *drawn)
+
+
+def _ring(x: float, y: float, words: str) -> Markup:
+    return element("circle", {"cx": x, "cy": y, "r": 5, "class": "ring c1"}, title(words))
+
+
+def _diamond(x: float, y: float, words: str) -> Markup:
+    d = f"M{x:.1f},{y - 6:.1f}L{x + 6:.1f},{y:.1f}L{x:.1f},{y + 6:.1f}L{x - 6:.1f},{y:.1f}Z"
+    return element("path", {"d": d, "class": "ring c2"}, title(words))
