@@ -9,6 +9,7 @@ from third_party import install, toy_host
 
 from r1core.choices import Use
 from r1core.errors import RecipeError
+from r1core.events import RunStarted
 from r1core.plugin_host.observers import Observers
 from r1core.plugins import PluginHost
 from r1core.types import Step
@@ -21,7 +22,7 @@ def observers(said: list[str], *names: str) -> Observers:
 def test_an_observer_gets_the_arguments_that_it_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, tmp_path, "r1core-watch")
     watching = observers([], "watch")
-    watching.run_start(folder=tmp_path, recipe={})
+    watching.run_start(folder=tmp_path, recipe={}, started=RunStarted(folder=str(tmp_path), rows=()))
     watching.stage_start(folder=tmp_path, stage="base")
     watching.stage_end(stage="base", metrics={"loss": 1.0})
     watching.run_end(folder=tmp_path, error="")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from r1_plugins import tracking
+from r1_plugins.tracking import tensorboard
 from r1core.choices import Use
+from r1core.events import RunStarted
 from r1core.plugins import Observers, PluginHost
 from r1core.types import Step
 
@@ -15,7 +16,7 @@ from r1core.types import Step
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
     yield
-    tracking.r1_run_end()
+    tensorboard.r1_run_end()
 
 
 def observers(said: list[str]) -> Observers:
@@ -35,7 +36,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_every_metric_of_every_step_is_a_scalar(tmp_path: Path) -> None:
     said: list[str] = []
     watching = observers(said)
-    watching.run_start(folder=tmp_path, recipe={})
+    watching.run_start(folder=tmp_path, recipe={}, started=RunStarted(folder=str(tmp_path), rows=()))
     watching.stage_start(folder=tmp_path / "stages" / "base", stage="base")
     watching.stage_start(folder=tmp_path / "stages" / "other", stage="other")
     for step in (1, 2):
@@ -72,7 +73,7 @@ def test_without_the_package_it_says_so_once_and_the_run_goes_on(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     said: list[str] = []
     watching = observers(said)
-    watching.run_start(folder=tmp_path, recipe={})
+    watching.run_start(folder=tmp_path, recipe={}, started=RunStarted(folder=str(tmp_path), rows=()))
     watching.stage_start(folder=tmp_path / "stages" / "base", stage="base")
     watching.step_end(stage="base", step=1, report=Step(metrics={"loss": 1.0}))
     watching.run_end(folder=tmp_path, error="")
