@@ -21,7 +21,7 @@ from typing import Any
 
 from r1core.errors import RefusedError
 from r1core.stages.base import Job
-from r1core.stages.review_file import Key, Review, laid_out, read_reviews
+from r1core.stages.review_file import Key, Review, journal_of, laid_out, read_reviews
 from r1core.store import read_rows, write_rows
 from r1core.store.files import writing
 from r1core.types import Response
@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, float]:
     assert isinstance(data, str), "the plan checks what a review stage needs"
     job.started(None)
     source, path, laid = job.artifacts[data], Path(spec.path), job.folder / LAID_OUT
-    reviews = read_reviews(path, kept_rows(source)) if path.exists() else None
+    reviews = read_reviews(path, kept_rows(source)) if path.exists() or journal_of(path).exists() else None
     _lay_out(source, laid)
     counts = Counter[str]()
     rows = (_reviewed(row, reviews or {}, counts) for row in read_rows(source))

@@ -41,6 +41,13 @@ class Review:
     keep: bool
     reason: str
     was: str
+    reviewed: bool = False
+    """Whether a person has said so, as `r1 review` marks it."""
+
+
+def journal_of(path: Path) -> Path:
+    """Decisions that `r1 review` has not put into `path` yet."""
+    return path.with_name(path.name + ".journal")
 
 
 def laid_out(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,9 +71,12 @@ def mark(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_reviews(path: Path, rows: Iterable[Mapping[str, Any]] | None) -> dict[Key, Review]:
+def read_reviews(path: Path, rows: Iterable[Mapping[str, Any]] | None, *, journal: bool = True) -> dict[Key, Review]:
     """The reviews of `path` by the answer that they are of, held against the kept `rows`; against nothing when these
-    are not there yet. Raises RecipeError with the findings."""
+    are not there yet. Raises RecipeError with the findings, and where a `journal` says that the file lacks some."""
+    if journal and journal_of(path).exists():
+        fix = "end r1 review, or start it again where it was killed, and end it: that puts them in"
+        raise RecipeError(f"decisions in {journal_of(path).name} are not in it yet", where=str(path), fix=fix)
     reviews: dict[Key, Review] = {}
     findings: list[Diagnostic] = []
     for line in _lines(path):
@@ -111,7 +121,15 @@ def _parsed(line: bytes, number: int, path: Path) -> Review | Diagnostic:
     wrong = next((key for key, value in texts.items() if not isinstance(value, str)), None)
     if wrong is not None:
         return _at(path, number, f"{wrong!r} must be text")
-    return Review(line=number, id=row["id"], sample=row["sample"], text=row["text"], keep=row["keep"], **texts)
+    return Review(
+        line=number,
+        id=row["id"],
+        sample=row["sample"],
+        text=row["text"],
+        keep=row["keep"],
+        reviewed=row.get("reviewed") is True,
+        **texts,
+    )
 
 
 def _new(review: Review, reviews: dict[Key, Review], path: Path) -> Diagnostic | None:
@@ -132,14 +150,14 @@ def _compared(reviews: Mapping[Key, Review], rows: Iterable[Mapping[str, Any]], 
             yield Diagnostic(message=message, file=str(path))
         elif review.was and review.was != mark(row["text"]):
             yield _at(path, review.line, "the answer is another than the one that was reviewed; review it again")
-        elif review.keep and review.text != row["text"] and (wrong := _broken(review.text, row["prefilled"])):
+        elif review.keep and review.text != row["text"] and (wrong := edit_fault(review.text, row["prefilled"])):
             yield _at(path, review.line, wrong)
     for review in left.values():
         yield _at(path, review.line, f"{_named(review.id, review.sample)} is not among the data's kept answers")
 
 
-def _broken(text: str, prefilled: str) -> str:
-    """What an edit broke; "" when nothing."""
+def edit_fault(text: str, prefilled: str) -> str:
+    """What is wrong with an edited text after what was `prefilled`; "" when nothing."""
     if not text.strip():
         return "`text` is empty; set `keep` to false to reject the answer"
     whole = prefilled + text
