@@ -16,6 +16,7 @@ from r1core.nn.folder import (
     trained,
 )
 from r1core.nn.forward import unsupported_layers
+from r1core.nn.live import Drawn, LiveDecoder
 from r1core.nn.lm_head import LMHead
 from r1core.nn.loading import SCORE, load_lm, load_score_model, no_progress_bars
 from r1core.nn.lora import Part, add_adapters, parts
@@ -24,6 +25,7 @@ from r1core.nn.moved import Proof, refuse_frozen
 from r1core.nn.packing import pack
 from r1core.nn.text import ChatText, load_tokenizer
 from r1core.nn.tokens import TokenReader
+from r1core.nn.typing_out import Stops, Writer
 from r1core.nn.view import TokenView
 
 __all__ = [
@@ -35,14 +37,18 @@ __all__ = [
     "Convention",
     "Decoded",
     "Decoder",
+    "Drawn",
     "Kind",
     "LMHead",
+    "LiveDecoder",
     "Measure",
     "Part",
     "Proof",
+    "Stops",
     "Tail",
     "TokenReader",
     "TokenView",
+    "Writer",
     "add_adapters",
     "as_exported",
     "checkpoint_gradients",

@@ -46,7 +46,8 @@ class ChatText:
             self.tokenizer.eos_token_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         )
         dropped = (*self.end_ids, self.tokenizer.pad_token_id, self.tokenizer.bos_token_id)
-        self._dropped = np.array([token for token in dropped if token is not None], dtype=np.int64)
+        self.dropped = np.array([token for token in dropped if token is not None], dtype=np.int64)
+        """Ids that stand for no text: ends, padding, beginning."""
 
     @cached_property
     def vocabulary(self) -> int:
@@ -111,7 +112,7 @@ class ChatText:
 
     def decode(self, ids: Tokens) -> str:
         """The text of completion tokens; end, padding and beginning tokens are left out, tags are kept."""
-        kept = ids[~np.isin(ids, self._dropped)]
+        kept = ids[~np.isin(ids, self.dropped)]
         text: str = self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1_plugins.chat import chat
-from r1_plugins.chat.folder import model_folder
-from r1_plugins.chat.split import TAGS, Splitter
 from r1core.errors import RecipeError, SetupError
+from r1core.model_names import find_model
+from r1core.reasoning_stream import TAGS, Splitter
 
 SCRIPT = [
     "<a>",
@@ -104,7 +104,7 @@ def test_a_question_longer_than_the_model_reads_is_refused_and_forgotten(scripte
 
 def test_a_run_without_a_chosen_stage_lists_its_models(scripted: Path) -> None:
     with pytest.raises(RecipeError, match=r"1 models(.|\n)*r1 chat .*/stages/dev1/model"):
-        model_folder(scripted)
+        find_model(str(scripted), command="chat")
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -113,7 +113,7 @@ def test_a_folder_that_is_no_model_says_what_is_expected(made: bool, tmp_path: P
     if made:
         folder.mkdir()
     with pytest.raises(RecipeError, match=r"config\.json, \*\.safetensors"):
-        model_folder(folder)
+        find_model(str(folder), command="chat")
 
 
 def test_a_broken_model_is_a_message_that_names_the_folder(tmp_path: Path) -> None:

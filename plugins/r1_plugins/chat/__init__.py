@@ -10,14 +10,13 @@ history before the next turn. `/new` forgets the conversation, `/quit` or end of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from r1_plugins.chat.folder import model_folder
 from r1core.errors import R1Error
 from r1core.hookspecs import hookimpl
+from r1core.model_names import find_model
 from r1core.untrusted import untrusted
 
 if TYPE_CHECKING:
@@ -25,16 +24,16 @@ if TYPE_CHECKING:
 
 
 @click.command("chat")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option("--temperature", default=0.6, show_default=True, type=click.FloatRange(min=0), help="0 is greedy.")
 @click.option("--max-new-tokens", default=1024, show_default=True, type=click.IntRange(min=1), help="Longest answer.")
 @click.option("--once", metavar="QUESTION", help="Answer one question and leave.")
-def chat(model: Path, temperature: float, max_new_tokens: int, once: str | None) -> None:
+def chat(model: str, temperature: float, max_new_tokens: int, once: str | None) -> None:
     """Talk to a model that a run has made.
 
     MODEL is a Hugging Face folder, or a stage's folder in a run.
     """
-    folder = model_folder(model)
+    folder = find_model(model, command="chat")
     from r1_plugins.chat.talk import Talk
 
     talk = Talk(folder, temperature=temperature, max_new_tokens=max_new_tokens)

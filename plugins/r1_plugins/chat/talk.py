@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from r1_plugins.chat.split import Splitter
 from r1core.errors import RecipeError, SetupError
+from r1core.reasoning_stream import Splitter
 from r1core.untrusted import untrusted
 
 try:

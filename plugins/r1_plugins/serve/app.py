@@ -1,0 +1,186 @@
+"""The routes. Thinking stands in `reasoning_content` and in `reasoning`, both the same, beside `content`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from r1_plugins.serve.engine import Delta, Engine, Job
+from r1_plugins.serve.guard import read_body
+from r1_plugins.serve.wire import Refused, read
+
+FAILED = {"timeout": (504, "the request took too long"), "error": (500, "the engine has stopped")}
+
+
+def build(engine: Engine) -> FastAPI:
+    """The application, without pages of documentation."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    settings, started = engine.settings, int(time.time())
+
+    async def refuse(request: Request, refused: Any) -> Response:
+        again = {"Retry-After": "1"} if refused.status in (429, 503) else {}
+        return JSONResponse(refused.body(), status_code=refused.status, headers=again)
+
+    async def health(request: Request) -> Response:
+        status = "ok" if engine.healthy else "stopped"
+        work = {"rows": engine.rows, "cancelled_rows": engine.cancelled_rows}
+        return JSONResponse({"status": status, **work}, 200 if engine.healthy else 503)
+
+    async def models(request: Request) -> Response:
+        model = {"id": settings.name, "object": "model", "created": started, "owned_by": "r1core"}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def chat(request: Request) -> Response:
+        asked = read(await read_body(request.receive), model=settings.name, max_tokens=settings.max_tokens)
+        job = engine.ask(asked)
+        if asked.stream:
+            return StreamingResponse(_stream(engine, job), media_type="text/event-stream")
+        work, gone = asyncio.ensure_future(_whole(job, settings.name)), asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            return JSONResponse(work.result()) if work.done() else Response(status_code=499)
+        finally:
+            engine.cancel(job)
+            for task in (work, gone):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Refused):
+                    await task
+
+    app.add_exception_handler(Refused, refuse)
+    app.add_api_route("/health", health, methods=["GET"], response_model=None)
+    app.add_api_route("/v1/models", models, methods=["GET"], response_model=None)
+    app.add_api_route("/v1/chat/completions", chat, methods=["POST"], response_model=None)
+    return app
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _deltas(job: Job) -> AsyncIterator[Delta]:
+    """Until every choice is finished. Raises Refused for one that failed."""
+    left = job.asked.n
+    while left:
+        delta = await job.out.get()
+        if delta.finish in FAILED:
+            raise Refused(*FAILED[delta.finish])
+        left -= delta.finish is not None
+        yield delta
+
+
+def _head(job: Job, name: str, kind: str) -> dict[str, Any]:
+    number = f"chatcmpl-{secrets.token_hex(12)}"
+    return {"id": number, "object": kind, "created": int(time.time()), "model": name}
+
+
+def _logprobs(engine_ids: list[int], values: list[float]) -> dict[str, Any]:
+    entries: list[dict[str, Any]] = [
+        {"token": f"token_id:{number}", "logprob": value, "bytes": None, "top_logprobs": []}
+        for number, value in zip(engine_ids, values, strict=True)
+    ]
+    return {"content": entries, "refusal": None}
+
+
+class _Usage:
+    def __init__(self, job: Job) -> None:
+        self.prompt, self.completion, self.reasoning = len(job.request.prompt_ids), 0, 0
+
+    def add(self, delta: Delta) -> None:
+        self.completion += len(delta.ids)
+        self.reasoning += delta.reasoning
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "total_tokens": self.prompt + self.completion,
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning},
+        }
+
+
+async def _whole(job: Job, name: str) -> dict[str, Any]:
+    usage = _Usage(job)
+    kept: list[dict[str, Any]] = [
+        {"said": "", "answer": "", "ids": [], "logprobs": [], "finish": ""} for _ in range(job.asked.n)
+    ]
+    async for delta in _deltas(job):
+        usage.add(delta)
+        mine = kept[delta.choice]
+        for thinking, piece in delta.pieces:
+            mine["said" if thinking else "answer"] += piece
+        mine["ids"] += delta.ids
+        mine["logprobs"] += delta.logprobs
+        mine["finish"] = delta.finish
+    body = _head(job, name, "chat.completion")
+    body["choices"] = [_choice(job, index, mine) for index, mine in enumerate(kept)]
+    body["usage"] = usage.told()
+    if job.asked.return_token_ids:
+        body["prompt_token_ids"] = job.request.prompt_ids.tolist()
+    return body
+
+
+def _choice(job: Job, index: int, mine: dict[str, Any]) -> dict[str, Any]:
+    said = mine["said"]
+    choice: dict[str, Any] = {
+        "index": index,
+        "message": {"role": "assistant", "content": mine["answer"], "reasoning_content": said, "reasoning": said},
+        "logprobs": _logprobs(mine["ids"], mine["logprobs"]) if job.asked.logprobs else None,
+        "finish_reason": mine["finish"],
+    }
+    if job.asked.return_token_ids:
+        choice["token_ids"] = mine["ids"]
+    return choice
+
+
+async def _stream(engine: Engine, job: Job) -> AsyncIterator[str]:
+    asked, usage = job.asked, _Usage(job)
+    head = _head(job, engine.settings.name, "chat.completion.chunk")
+    first: dict[str, Any] = {"prompt_token_ids": job.request.prompt_ids.tolist()} if asked.return_token_ids else {}
+    try:
+        for index in range(asked.n):
+            choice = {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+            yield _event({**head, **first, "choices": [choice]})
+        async for delta in _deltas(job):
+            usage.add(delta)
+            for choice in _chunks(job, delta):
+                yield _event({**head, "choices": [choice]})
+        if asked.stream_options is not None and asked.stream_options.include_usage:
+            yield _event({**head, "choices": [], "usage": usage.told()})
+        yield "data: [DONE]\n\n"
+    except Refused as refused:
+        yield _event(refused.body())
+        yield "data: [DONE]\n\n"
+    finally:
+        engine.cancel(job)
+
+
+def _chunks(job: Job, delta: Delta) -> list[dict[str, Any]]:
+    """One chunk for each piece; the ids go with the last, and so does the end."""
+    texts = [
+        {"reasoning_content": piece, "reasoning": piece} if thinking else {"content": piece}
+        for thinking, piece in delta.pieces
+    ]
+    reads_ids = job.asked.logprobs or job.asked.return_token_ids
+    if not texts and (delta.finish or reads_ids):
+        texts = [{}]
+    chunks: list[dict[str, Any]] = [{"index": delta.choice, "delta": text, "finish_reason": None} for text in texts]
+    if chunks:
+        chunks[-1]["finish_reason"] = delta.finish
+        if job.asked.logprobs:
+            chunks[-1]["logprobs"] = _logprobs(delta.ids, delta.logprobs)
+        if job.asked.return_token_ids:
+            chunks[-1]["token_ids"] = delta.ids
+    return chunks
+
+
+def _event(body: dict[str, Any]) -> str:
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"

@@ -1,0 +1,235 @@
+"""The one thread that owns the model: it takes requests, draws tokens for all of them at once, and hands out text.
+
+Whoever asks lives in an event loop and gets `Delta`s through a queue. What nobody waits for any more is cancelled:
+its row is free at the next step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from r1_plugins.serve.settings import Settings
+from r1_plugins.serve.wire import Asked, Refused
+from r1core.errors import RecipeError, SetupError
+from r1core.keys import derive_key
+from r1core.reasoning_stream import Pieces, Reasoning, without_thinking
+from r1core.types import Problem, SampleRequest, Tokens
+
+try:
+    import torch
+
+    from r1core.nn import ChatText, Drawn, LiveDecoder, Stops, Writer, load_lm, unsupported_layers
+except ImportError as error:
+    raise SetupError(f"serve needs {error.name}", where="r1 serve", fix="pip install 'r1core[serve]'") from error
+
+IDLE_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """What one step added to one choice; `finish` with the last: stop, length, timeout or error."""
+
+    choice: int
+    pieces: Pieces
+    ids: list[int]
+    logprobs: list[float]
+    reasoning: int = 0
+    """How many of the ids are thinking."""
+    finish: str | None = None
+
+
+@dataclass(kw_only=True)
+class _Choice:
+    writer: Writer
+    stops: Stops
+    reasoning: Reasoning
+    done: bool = False
+
+
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """A request under way. `out` belongs to the loop."""
+
+    asked: Asked
+    request: SampleRequest
+    opened: bool
+    deadline_s: float
+    loop: asyncio.AbstractEventLoop
+    out: asyncio.Queue[Delta] = field(default_factory=asyncio.Queue)
+    choices: list[_Choice] = field(default_factory=list)
+    number: int = -1
+    cancelled: bool = False
+
+
+class Engine:
+    """The model of a folder, and its thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.text = ChatText(settings.folder)
+        if self.text.tokenizer.chat_template is None:
+            fix = "add chat_template.jinja to the folder"
+            raise RecipeError("its tokenizer has no chat template", where=str(settings.folder), fix=fix)
+        cuda = torch.cuda.is_available()
+        module = load_lm(settings.folder, dtype=torch.bfloat16 if cuda else torch.float32)
+        if reason := unsupported_layers(module):
+            raise SetupError(f"this model cannot be decoded: {reason}", where="r1 serve", fix="--engine vllm")
+        self.module = module.to("cuda" if cuda else "cpu").eval()
+        self.context: int = getattr(module.config, "max_position_embeddings", None) or 2**31
+        self.cancelled_rows = 0
+        self._decoder = LiveDecoder(self.module, ends=self.text.end_ids, max_rows=settings.rows)
+        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: dict[int, Job] = {}
+        self._asked_for = 0
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="r1-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread.is_alive()
+
+    @property
+    def rows(self) -> int:
+        """Answers that are written at this moment."""
+        return self._decoder.alive
+
+    def ask(self, asked: Asked) -> Job:
+        """Put a request into the queue. Raises Refused: 400 too long, 429 too many, 503 no engine."""
+        messages = [{"role": turn.role.replace("developer", "system"), "content": turn.text} for turn in asked.messages]
+        turns = without_thinking(messages)
+        try:
+            prompt, opened = self.text.prompt_ids(turns), bool(self.text.prefilled(turns))
+        except Exception as error:  # a template may raise what it likes about the order of roles
+            raise Refused(400, f"the chat template refuses these messages: {error}", param="messages") from None
+        limit = self._limit(asked, prompt)
+        with self._lock:
+            if not self.healthy:
+                raise Refused(503, "the engine has stopped")
+            if asked.n > self.settings.rows:
+                raise Refused(400, f"n is {asked.n}, at most {self.settings.rows} are written at once", param="n")
+            if self._asked_for + asked.n > self.settings.rows + self.settings.queue:
+                raise Refused(429, "too many requests wait already", code="queue_full")
+            self._asked_for += asked.n
+        seed = secrets.randbits(63) if asked.seed is None else asked.seed
+        request = SampleRequest(
+            problem=Problem(id="request"),
+            prompt_ids=prompt,
+            keys=tuple(derive_key(seed, choice) for choice in range(asked.n)),
+            samples=tuple(range(asked.n)),
+            max_new_tokens=limit,
+            temperature=asked.temperature,
+            top_p=asked.top_p,
+        )
+        deadline_s = time.monotonic() + self.settings.timeout_s
+        job = Job(asked=asked, request=request, opened=opened, deadline_s=deadline_s, loop=asyncio.get_running_loop())
+        self._inbox.put(job)
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Nobody waits for it; harmless when it is done."""
+        job.cancelled = True
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _limit(self, asked: Asked, prompt: Tokens) -> int:
+        room = self.context - len(prompt)
+        if room < (asked.limit or 1):
+            what = f"{len(prompt)} tokens of prompt and {asked.limit or 1} of answer; the model reads {self.context}"
+            raise Refused(400, what, param="messages", code="context_length_exceeded")
+        return asked.limit or min(room, self.settings.max_tokens)
+
+    # --- in the thread ---
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped:
+                self._take()
+                self._drop()
+                for drawn in self._decoder.step() if self._decoder.busy else ():
+                    self._note(drawn)
+        finally:
+            for job in list(self._jobs.values()):
+                self._finish(job, "error")
+
+    def _take(self) -> None:
+        wait = not self._decoder.busy
+        while True:
+            try:
+                job = self._inbox.get(wait, IDLE_S if wait else None)
+            except queue.Empty:
+                return
+            wait = False
+            if job is None:
+                continue
+            for _ in job.request.keys:
+                job.choices.append(
+                    _Choice(
+                        writer=Writer(self.text.tokenizer),
+                        stops=Stops(job.asked.stops),
+                        reasoning=Reasoning(thinking=job.opened),
+                    )
+                )
+            job.number = self._decoder.add(job.request)
+            self._jobs[job.number] = job
+
+    def _drop(self) -> None:
+        now_s = time.monotonic()
+        for job in [job for job in self._jobs.values() if job.cancelled or now_s > job.deadline_s]:
+            self.cancelled_rows += self._decoder.cancel(job.number)
+            self._finish(job, "timeout")
+
+    def _note(self, drawn: Drawn) -> None:
+        job = self._jobs.get(drawn.number)
+        if job is None or job.choices[drawn.sample].done:
+            return
+        choice, pieces, finish = job.choices[drawn.sample], [], drawn.finish
+        was_thinking = choice.reasoning.thinking
+        if drawn.id not in self.text.dropped:
+            pieces = choice.reasoning.feed(choice.stops.feed(choice.writer.add(drawn.id)))
+        if finish and not choice.stops.found:
+            pieces += choice.reasoning.feed(choice.stops.feed(choice.writer.end()) + choice.stops.end())
+        if choice.stops.found:
+            finish = "stop"
+        if finish:
+            pieces += choice.reasoning.end()
+            choice.done = True
+        delta = Delta(
+            choice=drawn.sample, pieces=pieces, ids=[drawn.id], logprobs=[drawn.logprob],
+            reasoning=int(was_thinking), finish=finish,
+        )  # fmt: skip
+        self._send(job, lambda: job.out.put_nowait(delta))
+        if all(each.done for each in job.choices):
+            self._decoder.cancel(job.number)
+            self._forget(job)
+
+    def _finish(self, job: Job, how: str) -> None:
+        for number, choice in enumerate(job.choices):
+            if not choice.done:
+                delta = Delta(choice=number, pieces=[], ids=[], logprobs=[], finish=how)
+                self._send(job, lambda delta=delta: job.out.put_nowait(delta))  # type: ignore[misc]
+        self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.number]
+        with self._lock:
+            self._asked_for -= len(job.choices)
+
+    def _send(self, job: Job, call: Callable[[], Any]) -> None:
+        try:
+            job.loop.call_soon_threadsafe(call)
+        except RuntimeError:  # the loop has closed: nobody waits
+            job.cancelled = True
