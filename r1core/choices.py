@@ -27,6 +27,14 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ObserverOptions(Options):
+    """The base of what an observer takes in a recipe: `observers: [{use: name, option: value}]`."""
+
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that it sends to, for `--dry-run`; none for one that stays on this machine."""
+        return ()
+
+
 class Secret(Options):
     """A key by the name of the environment variable that holds it: `{env: NAME}`.
 

@@ -2,7 +2,8 @@
 
 Registration hooks answer one question, *what exists*; a recipe chooses by name. They take no
 arguments, return component classes, and run once, when something names the plugin. Observers are
-called for plugins that a recipe lists under `observers:`; what they raise is reported and never
+called for plugins that a recipe lists under `observers:`, and for those of r1core itself whose entry
+point is named `observer-<name>` (`-p no:<name>` leaves one out); what they raise is reported and never
 stops a run. There is no `firstresult`, and pluggy is never on the hot path.
 
     from r1core import hookimpl
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import click
 
     from r1core import components
+    from r1core.choices import ObserverOptions
+    from r1core.events import RunStarted, SampleShown
     from r1core.types import Step
 
 PROJECT = "r1core"
@@ -77,8 +80,16 @@ def r1_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
 
 
 @hookspec
-def r1_run_start(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """A run starts (or goes on) in `folder`; `recipe` is the resolved recipe, secrets left out."""
+def r1_observer_options() -> type[ObserverOptions]:  # type: ignore[empty-body]
+    """What an observer takes in a recipe, as one class; an observer without this hook takes no options."""
+
+
+@hookspec
+def r1_run_start(folder: Path, recipe: Mapping[str, Any], options: ObserverOptions | None, started: RunStarted) -> None:
+    """A run starts (or goes on) in `folder`; `recipe` is the resolved recipe, secrets left out.
+
+    `options` are the observer's own, checked; None for one that takes none. `started` has the profile and the stages.
+    """
 
 
 @hookspec
@@ -87,8 +98,9 @@ def r1_stage_start(folder: Path, stage: str) -> None:
 
 
 @hookspec
-def r1_step_end(stage: str, step: int, report: Step) -> None:
-    """One step of a train stage (or one unit of another stage) is done. `step` counts from 1."""
+def r1_step_end(stage: str, step: int, report: Step, sample: SampleShown | None) -> None:
+    """One step of a train stage (or one unit of another stage) is done. `step` counts from 1; after a kill the steps
+    since the last save come again. `sample` is one of its answers, where it has one."""
 
 
 @hookspec

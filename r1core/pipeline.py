@@ -111,7 +111,7 @@ class _Pipeline:
         self.stopped: dict[str, str] = {}
         """Stages that were stopped before their end, and how far they had come."""
         self.observers: Observers = host.observers(
-            plan.recipe.observers, lambda text: listener(StageNote(stage="", text=text))
+            plan.recipe.observers, lambda text: listener(StageNote(stage="", text=text)), of_all=True
         )
         self.begun = time.monotonic()
 
@@ -123,18 +123,21 @@ class _Pipeline:
             StageRow(stage.id, stage.kind, stage.stage.train.use if stage.stage.train else "", states[stage.id])
             for stage in wanted
         )
-        self.listener(RunStarted(folder=str(folder), rows=rows, profile=self.plan.profile))
-        self.observers.run_start(folder=folder, recipe=self.plan.recipe.model_dump(mode="json", by_alias=True))
+        started = RunStarted(folder=str(folder), rows=rows, profile=self.plan.profile)
+        self.listener(started)
+        recipe = self.plan.recipe.model_dump(mode="json", by_alias=True)
+        self.observers.run_start(folder=folder, recipe=recipe, started=started)
         error = "interrupted"
         try:
             self._work_off(wanted, states, jobs)
+            anew = any(states.get(s.id, UNCHANGED) != UNCHANGED for s in self._evaluations())
+            found = self._write_results(anew=anew)
             error = ""
         except Exception as failure:
             error = str(failure)
             raise
         finally:
             self.observers.run_end(folder=folder, error=error)
-        found = self._write_results(anew=any(states.get(s.id, UNCHANGED) != UNCHANGED for s in self._evaluations()))
         self.listener(RunFinished(folder=str(folder), rows=found, wall_s=self._wall_s()))
         return Run(folder=folder, rows=found)
 
@@ -268,7 +271,8 @@ class _Pipeline:
             self.done.add(process.stage)
             return
         if isinstance(heard, StepDone):
-            self.observers.step_end(stage=heard.stage, step=heard.step, report=Step(metrics=heard.metrics))
+            report = Step(metrics=heard.metrics)
+            self.observers.step_end(stage=heard.stage, step=heard.step, report=report, sample=heard.sample)
         self.listener(heard)
 
     def _seal(self, stage_id: str, heard: Finished) -> None:

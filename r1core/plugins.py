@@ -24,13 +24,13 @@ from r1core.plugin_host.discovery import COMMAND, PLUGIN_NAME, Provider, classif
 from r1core.plugin_host.loaded import Loaded, PluginRow, component_of, listed, loaded_from
 from r1core.plugin_host.loading import Failure, Plugin
 from r1core.plugin_host.local import is_local, load_local
-from r1core.plugin_host.observers import HOOKS, Observers
+from r1core.plugin_host.observers import HOOKS, Observers, options_of
 from r1core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import click
 
-    from r1core.choices import Use
+    from r1core.choices import ObserverOptions, Use
     from r1core.components import Component
 
 __all__ = ["Loaded", "Observers", "PluginHost", "PluginRow", "core_version"]
@@ -238,18 +238,39 @@ class PluginHost:
                     return found
         raise RecipeError(f"plugin {plugin.provider.name!r} ({plugin.provider.pinned}) has no command {name!r}")
 
-    def observers(self, uses: Sequence[Use], report: Callable[[str], None]) -> Observers:
-        """The named plugins as observers of one run; `report` gets each first failure; a run never does."""
-        plugins: dict[str, Plugin] = {}
+    def observers(self, uses: Sequence[Use], report: Callable[[str], None], *, of_all: bool = False) -> Observers:
+        """The named plugins as observers of one run; `report` gets each first failure; a run never does.
+
+        `of_all`: and those of r1core's own that watch every run. One that does not load is reported, too.
+        """
+        plugins = self._of_all(report) if of_all else {}
+        options: dict[str, ObserverOptions | None] = {}
         for use in uses:
-            if use.options:
-                raise RecipeError(f"observer {use.use!r} takes no options, got {', '.join(use.options)}")
             plugin = self._plugin(self._observer(use.use))
             callers = [i for hook in HOOKS for i in getattr(self._manager.hook, hook).get_hookimpls()]
             if not any(caller.plugin is plugin.hooks for caller in callers):
                 raise RecipeError(f"plugin {use.use!r} ({plugin.provider.pinned}) observes nothing")
+            taken = options_of(self._manager, plugin)
+            if use.options and taken is None:
+                raise RecipeError(f"observer {use.use!r} takes no options, got {', '.join(use.options)}")
             plugins[plugin.provider.target] = plugin
-        return Observers(self._manager, list(plugins.values()), report)
+            options[plugin.provider.target] = None if taken is None else taken.model_validate(use.options)
+        return Observers(self._manager, list(plugins.values()), report, options)
+
+    def observer_options(self, name: str) -> type[ObserverOptions] | None:
+        """What the observer takes in a recipe; None where it takes nothing."""
+        return options_of(self._manager, self._plugin(self._observer(name)))
+
+    def _of_all(self, report: Callable[[str], None]) -> dict[str, Plugin]:
+        """The observers of every run, by target, less those that `-p no:NAME` left out."""
+        found: dict[str, Plugin] = {}
+        for provider in self._providers:
+            plugin = self._try(provider) if provider.watches_all else None
+            if isinstance(plugin, Plugin):
+                found[provider.target] = plugin
+            elif isinstance(plugin, Failure):
+                report(f"observer {provider.switch!r} ({provider.pinned}) failed to load: {plugin.detail}")
+        return found
 
     def _observer(self, name: str) -> Provider:
         """Observers are named by plugin: no component, so no prefix."""

@@ -126,6 +126,10 @@ def _reach(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
     local = [c.file for c in used.values() if c.local]
     local += dict.fromkeys(str(each.environment.interpreter) for stage in stages for each in stage.elsewhere)
     observers = [use.use for use in plan.recipe.observers]
+    for use in plan.recipe.observers:
+        options = plan.host.observer_options(use.use)
+        told_to = () if options is None else options.model_validate(use.options).hosts()
+        hosts += [f"{host} (observer {use.use})" for host in told_to]
     yield ""
     for label, found in (("observers", observers), ("hosts", hosts), ("keys", keys), ("local code", local)):
         yield f"{label}: {', '.join(found) or 'none'}"

@@ -20,7 +20,8 @@ from r1core.recipe.json_schema import recipe_schema
 from r1core.untrusted import untrusted
 
 FINE = ("ok", "disabled")
-COMMAND = "command-"
+BY_THEMSELVES = ("command-", "observer-")
+"""What no recipe lists: commands, and observers of every run."""
 
 
 @click.command("schema")
@@ -49,7 +50,7 @@ def schema_text(host: PluginHost) -> str:
     for row in rows:
         if row.status not in FINE:
             _warn(f"{row.name} ({row.distribution} {row.version}) {row.status}: left out: {row.detail}")
-    plugins = [row.name for row in rows if row.status == "ok" and not row.name.startswith(COMMAND)]
+    plugins = [row.name for row in rows if row.status == "ok" and not row.name.startswith(BY_THEMSELVES)]
     observers = [name for name in plugins if _observes(host, name)]
     schema = recipe_schema(host.components(), observers, _warn)
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from r1core.errors import RecipeError
 from r1core.plugin_host.loading import Plugin, blame
 
 if TYPE_CHECKING:
+    from r1core.choices import ObserverOptions
+    from r1core.events import RunStarted, SampleShown
     from r1core.types import Step
 
 HOOKS = ("r1_run_start", "r1_stage_start", "r1_step_end", "r1_stage_end", "r1_run_end")
@@ -31,8 +34,16 @@ class _Call:
 class Observers:
     """The observers of one run; each method calls one hook on every plugin that implements it."""
 
-    def __init__(self, manager: pluggy.PluginManager, plugins: Sequence[Plugin], report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        manager: pluggy.PluginManager,
+        plugins: Sequence[Plugin],
+        report: Callable[[str], None],
+        options: Mapping[str, ObserverOptions | None] | None = None,
+    ) -> None:
         self._report = report
+        self._options = options or {}
+        """By the plugin's target."""
         self._failed: set[tuple[str, str]] = set()
         self._calls = [
             _Call(plugin=plugin, hook=hook, implementation=implementation)
@@ -42,17 +53,17 @@ class Observers:
             if implementation.plugin is plugin.hooks
         ]
 
-    def run_start(self, *, folder: Path, recipe: Mapping[str, Any]) -> None:
+    def run_start(self, *, folder: Path, recipe: Mapping[str, Any], started: RunStarted) -> None:
         """A run starts, or goes on, in `folder`."""
-        self._call("r1_run_start", {"folder": folder, "recipe": recipe})
+        self._call("r1_run_start", {"folder": folder, "recipe": recipe, "started": started})
 
     def stage_start(self, *, folder: Path, stage: str) -> None:
         """A stage starts; `folder` is its own."""
         self._call("r1_stage_start", {"folder": folder, "stage": stage})
 
-    def step_end(self, *, stage: str, step: int, report: Step) -> None:
+    def step_end(self, *, stage: str, step: int, report: Step, sample: SampleShown | None = None) -> None:
         """One step is done; `step` counts from 1."""
-        self._call("r1_step_end", {"stage": stage, "step": step, "report": report})
+        self._call("r1_step_end", {"stage": stage, "step": step, "report": report, "sample": sample})
 
     def stage_end(self, *, stage: str, metrics: Mapping[str, float]) -> None:
         """A stage finished with these last metrics."""
@@ -66,8 +77,9 @@ class Observers:
         for call in self._calls:
             if call.hook != hook:
                 continue
+            given = {**arguments, "options": self._options.get(call.plugin.provider.target)}
             try:
-                call.implementation.function(*(arguments[name] for name in call.implementation.argnames))
+                call.implementation.function(*(given[name] for name in call.implementation.argnames))
             except (Exception, SystemExit) as error:
                 self._blame(call, error)
 
@@ -82,3 +94,17 @@ class Observers:
             f"observer {provider.name!r} ({provider.pinned}): {call.hook} raised "
             f"{type(error).__name__}: {error}{place}; the run goes on"
         )
+
+
+def options_of(manager: pluggy.PluginManager, plugin: Plugin) -> type[ObserverOptions] | None:
+    """The class that an observer's hook `r1_observer_options` returns. Raises RecipeError for anything else."""
+    from r1core.choices import ObserverOptions
+
+    for implementation in manager.hook.r1_observer_options.get_hookimpls():
+        if implementation.plugin is plugin.hooks:
+            found: Any = implementation.function()
+            if not (isinstance(found, type) and issubclass(found, ObserverOptions)):
+                named = f"observer {plugin.provider.name!r} ({plugin.provider.pinned})"
+                raise RecipeError(f"{named}: r1_observer_options returned {found!r}, no subclass of ObserverOptions")
+            return found
+    return None

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from r1core.choices import Ref, Use
+from r1core.choices import ObserverOptions, Ref, Use
 from r1core.components import Policy, Sampler, Trainer
 from r1core.errors import Diagnostic, RecipeError
 from r1core.plugins import Loaded, PluginHost
@@ -90,6 +90,9 @@ def draft_stages(resolved: Resolved, host: PluginHost) -> list[Draft]:
     for i, use in enumerate(resolved.recipe.observers):
         try:
             host.observers([use], print)
+        except ValidationError as error:
+            taken = host.observer_options(use.use) or ObserverOptions
+            found += findings(error, taken, resolved.document, at=("observers", i), owner=use.use, also=("use",))
         except RecipeError as error:
             found.append(_from(error, resolved.document, ("observers", i)))
     if found:
@@ -110,6 +113,7 @@ class _Names:
         self._document = resolved.document
         self._slots = resolved.slots
         self._stages = list(resolved.recipe.stages)
+        self._sampled = {name for name, body in resolved.recipe.stages.items() if body.kind == "sample"}
         self._host = host
         self._stage = stage
         self._components: dict[tuple[str, str], Loaded] = {}
@@ -157,7 +161,8 @@ class _Names:
         if isinstance(stage.model, str):
             self._ref(stage.model, Ref("model"), ("stages", self._stage, "model"))
         for i, model in enumerate(stage.models):
-            self._ref(model, Ref("model"), ("stages", self._stage, "models", i))
+            mark = Ref("data" if model in self._sampled else "model")  # a sample stage has the answers already
+            self._ref(model, mark, ("stages", self._stage, "models", i))
         for i, datum in enumerate(stage.data):
             if isinstance(datum, str) and datum in self._stages:
                 self._ref(datum, Ref("data"), ("stages", self._stage, "data", i))

@@ -220,6 +220,8 @@ def write_resolved(plan: Plan) -> str:
     if recipe.requires:
         document["requires"] = list(recipe.requires)
     if recipe.observers:
-        document["observers"] = [use.use for use in recipe.observers]
+        document["observers"] = [
+            {"use": use.use, **use.options} if use.options else use.use for use in recipe.observers
+        ]
     document["stages"] = {stage.id: stage.resolved() for stage in plan.stages}
     return f"# {recipe.name}, profile {plan.profile}: every default written out.\n{to_yaml(document)}"

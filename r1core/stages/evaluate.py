@@ -16,10 +16,12 @@ from typing import Any
 
 from r1core.choices import Use
 from r1core.components import Policy, Sampler
+from r1core.errors import RecipeError
 from r1core.events import SampleShown, StepDone
 from r1core.recipe.schema import EvalSet, EvaluateSpec
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job
+from r1core.stages.given import groups_of
 from r1core.stages.manifest import MANIFEST, manifest, set_facts, templates
 from r1core.stages.measured import Measured, Row, measured
 from r1core.stages.problems import first
@@ -27,7 +29,7 @@ from r1core.stages.sampling import sample_groups
 from r1core.stages.units import Units
 from r1core.store import MetricsWriter, problem_of, read_rows, rollout_row, write_json
 from r1core.store.metrics import METRICS
-from r1core.types import Problem, Verdict
+from r1core.types import Group, Problem, Verdict
 from r1core.world import share, whole
 
 
@@ -158,6 +160,9 @@ def _answer(
     job: Job, spec: EvaluateSpec, scoring: ScoringService, units: Units, own: Sequence[_Unit], end: int
 ) -> None:
     """Do what is left of one model's units, which end before unit `end`."""
+    if own and job.plan.stage(own[0].model).kind == "sample":
+        _judge(job, spec, scoring, units, own, end)
+        return
     asked: _Asked | None = None
     for number in units.left(end):
         unit = own[number - (end - len(own))]
@@ -172,6 +177,38 @@ def _answer(
             part=unit.part,
             told={"model": unit.model, "set": unit.set, "marks": dict(asked.policy.text_marks)},
         )
+
+
+def _judge(job: Job, spec: EvaluateSpec, scoring: ScoringService, units: Units, own: Sequence[_Unit], end: int) -> None:
+    """The same for answers that a sample stage left: a teacher's elsewhere, or recorded ones."""
+    found: dict[str, Group] | None = None
+    for number in units.left(end):
+        unit = own[number - (end - len(own))]
+        if found is None:
+            found = {group.problem.id: group for group in groups_of(job.artifacts[unit.model])}
+        groups = [_answered(job, unit, found.get(each.id), each, spec.sets[unit.set].samples) for each in unit.problems]
+        if groups:
+            with scoring.batch([len(group.rollouts) for group in groups]) as batch:
+                groups = batch.finish(groups)
+        rows = [
+            rollout_row(rollout, score, Verdict(keep=True))
+            for group in groups
+            for rollout, score in zip(group.rollouts, group.scores, strict=True)
+        ]
+        folder = job.folder / "data" / unit.model / unit.set
+        units.finish(rows, folder, part=unit.part, told={"model": unit.model, "set": unit.set, "marks": {}})
+
+
+def _answered(job: Job, unit: _Unit, group: Group | None, problem: Problem, samples: int) -> Group:
+    """The answers to one problem. Raises RecipeError unless they are as many as the set asks for, to this question."""
+    count = len(group.rollouts) if group is not None else 0
+    if group is not None and count == samples and group.problem.messages == problem.messages:
+        return group
+    raise RecipeError(
+        f"stage {unit.model!r} has {count} answers to problem {problem.id!r}, set {unit.set!r} wants {samples}",
+        where=f"stages.{job.stage.id}.models",
+        fix="let the sample stage ask the same problems, as often",
+    )
 
 
 def _marks(units: Units, model: str) -> Mapping[str, str]:

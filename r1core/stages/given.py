@@ -161,6 +161,11 @@ def _without_tokens(problem: Problem, response: Response, *, sample: int, refuse
 # --- of other stages -----------------------------------------------------------------------------
 
 
+def groups_of(folder: Path) -> Iterator[Group]:
+    """The answers that a sample stage left, problem by problem, to be scored anew."""
+    return (marked.group for marked in _rows([folder], anew=True, rescored=True))
+
+
 def _rows(folders: Sequence[Path], *, anew: bool, rescored: bool) -> Iterator[Marked]:
     for folder in folders:
         for _, rows in groupby(read_rows(folder), key=lambda row: row["id"]):

@@ -185,7 +185,7 @@ def test_names_presets_and_words_are_listed() -> None:
     described = defs["advantage:grpo"]["description"]
     assert "grpo" in trainer.presets
     assert {"const": "grpo", "description": described} in defs["advantage"]["anyOf"]
-    assert defs["observer"]["anyOf"][0]["enum"] == ["tensorboard"]
+    assert defs["observer"]["anyOf"][0]["enum"] == ["tensorboard", "trackio", "wandb"]
     assert defs["SampleSpec"]["properties"]["answers"]["enum"] == ["model", "given", "given_with_thinking"]
 
 

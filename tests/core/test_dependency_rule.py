@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = (
-    {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"} | {"world", "ngrams"},
+    {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"}
+    | {"world", "ngrams", "reflection", "model_names", "reasoning_stream"},
     {"choices", "schedules", "estimates", "components", "contexts", "hookspecs", "batching", "losses", "endpoints"}
     | {"architectures", "policies"},
     {"plugins", "plugin_host", "recipe"},
@@ -39,17 +40,20 @@ PUBLIC = {
     "policies",
     "keys",
     "ngrams",
+    "reflection",
     "nn",
     "untrusted",
     "suggest",
+    "model_names",
+    "reasoning_stream",
 }
 """What built-in plugins may import of r1core."""
-PUBLIC_MODULES = ("r1core.store.rows.", "r1core.store.ledger.")
-"""And of its other rooms: what reads the rows of a dataset, and what keeps a record."""
+PUBLIC_MODULES = ("r1core.store.rows.", "r1core.store.ledger.", "r1core.recipe.loader.")
+"""And of its other rooms: what reads the rows of a dataset, what keeps a record, and what reads YAML safely."""
 PUBLIC_TO_COMMANDS = {"api", "comparison", "events", "store", "stages"}
 """What plugins that add commands and no component may import, too: they start runs, and read what runs left."""
 WORDS = {"format", "language", "accuracy", "correct", "native", "transformers", "pairs", "echo", "pass_at_k", "math"}
-WORDS |= {"length", "code", "choice", "judge", "parquet", "jsonl", "datasets"}
+WORDS |= {"wandb", "length", "code", "choice", "judge", "parquet", "jsonl", "datasets"}
 """Names of built-ins that are words of the trade, too."""
 
 

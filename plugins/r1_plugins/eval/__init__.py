@@ -1,0 +1,132 @@
+r"""Measure models, endpoints or recorded answers on any problems.
+
+    r1 eval runs/distill/stages/teacher runs/distill/stages/student_distilled --problems jsonl:held_out.jsonl
+    r1 eval http://127.0.0.1:8000/v1#r1 --problems '{use: playground, split: held_out}' --samples 8 --k 4
+    r1 eval --answers recorded.jsonl --reward math --gate 'pass@1>=0.7'
+
+A small recipe is written and run, so an evaluation is an ordinary run: the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from r1core.hookspecs import hookimpl
+from r1core.untrusted import untrusted
+
+
+@click.command("eval")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--problems", metavar="SOURCE", help="jsonl:PATH, a source's name, or {use: ...}.")
+@click.option("--preset", "name", metavar="NAME", help="A published test set as the paper measures it.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="The preset's rows, JSONL, not the hub.")
+@click.option("--answers", type=click.Path(path_type=Path), metavar="FILE", help="Score recorded answers: JSONL.")
+@click.option("--reward", default="accuracy", show_default=True, metavar="NAME", help="Says what is right.")
+@click.option("--samples", default=1, show_default=True, type=click.IntRange(min=1), help="Answers to each problem.")
+@click.option("--k", default=1, show_default=True, type=click.IntRange(min=1), help="pass@k, from all samples.")
+@click.option("--temperature", default=0.6, show_default=True, type=click.FloatRange(min=0), help="0 is greedy.")
+@click.option("--top-p", default=0.95, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Nucleus.")
+@click.option("--max-new-tokens", default=1024, show_default=True, type=click.IntRange(min=1), help="Longest answer.")
+@click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1), help="Problems at most.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of all that is random.")
+@click.option("--greedy", is_flag=True, help="Measure greedy answers of folders and hub ids, too.")
+@click.option("--key", metavar="ENV", help="The variable with the endpoints' key.")
+@click.option("--gate", "gates", metavar="METRIC>=X", multiple=True, help="Exit 4 below it. Repeatable.")
+@click.option(
+    "--gate-against", type=click.Path(path_type=Path), metavar="RUN", help="Exit 4 below an earlier one's interval."
+)
+@click.option("--against", type=click.Path(path_type=Path), metavar="RUN", help="An earlier evaluation beside it.")
+@click.option("--set", "sets", metavar="PATH=VALUE", multiple=True, help="Override a key of the recipe. Repeatable.")
+@click.option("--run-dir", type=click.Path(path_type=Path), metavar="D", help="Where the run lives: runs/eval.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and leave.")
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    models: tuple[str, ...],
+    problems: str | None,
+    name: str | None,
+    data: Path | None,
+    answers: Path | None,
+    reward: str,
+    samples: int,
+    k: int,
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+    limit: int,
+    seed: int,
+    greedy: bool,
+    key: str | None,
+    gates: tuple[str, ...],
+    gate_against: Path | None,
+    against: Path | None,
+    sets: tuple[str, ...],
+    run_dir: Path | None,
+    dry_run: bool,
+) -> None:
+    """Measure models, endpoints or recorded answers on any problems.
+
+    MODEL is a Hugging Face folder, a stage's folder, a hub id, or URL#NAME of an OpenAI-compatible endpoint.
+    """
+    from r1_plugins.eval.against import beside, check_alike, floor_of
+    from r1_plugins.eval.reflecting import reflecting
+    from r1_plugins.eval.written import Asked, probe, write
+
+    asked = Asked(
+        models=models,
+        problems=problems,
+        answers=answers,
+        reward=reward,
+        samples=samples,
+        k=k,
+        temperature=temperature,
+        top_p=top_p,
+        max_new_tokens=max_new_tokens,
+        limit=limit,
+        seed=seed,
+        greedy=greedy,
+        key=key,
+        gates=(*gates, *([floor_of(gate_against)] if gate_against is not None else [])),
+    )
+    asked = asked if name is None else replace(asked, **_unsaid(context, name, data))
+    folder = run_dir or Path("runs") / "eval"
+    recipe = write(asked, folder)
+    arguments = [str(recipe), "--run-dir", str(folder), *(part for each in sets for part in ("--set", each))]
+    if not dry_run:
+        probe(models)
+    _recipe([*arguments, "--dry-run"] if dry_run else arguments)
+    if dry_run:
+        return
+    click.echo(untrusted("\n".join(reflecting(folder))))
+    if against is not None:
+        check_alike(folder, against)
+        click.echo("\n".join(beside(folder, against)))
+
+
+def _unsaid(context: click.Context, name: str, data: Path | None) -> dict[str, Any]:
+    """What the preset says and the command line does not."""
+    from r1_plugins.eval.presets import preset
+
+    said = click.core.ParameterSource.COMMANDLINE
+    return {key: value for key, value in preset(name, data).items() if context.get_parameter_source(key) != said}
+
+
+def _recipe(arguments: list[str]) -> None:
+    """The same as `r1 recipe`: its display, its plan, its exit codes."""
+    context = click.get_current_context().find_root()
+    assert isinstance(context.command, click.Group), "eval is a command of r1"
+    command = context.command.get_command(context, "recipe")
+    assert command is not None, "the core has it"
+    with command.make_context("recipe", arguments, parent=context) as own:
+        command.invoke(own)
+
+
+@hookimpl
+def r1_commands() -> Iterable[click.Command]:
+    """The command `eval`."""
+    return [evaluate]

@@ -1,0 +1,189 @@
+"""The recipe of an evaluation: an `import` for each folder or hub id, a `sample` stage for each endpoint and for
+recorded answers, and one `evaluate` stage that scores them all by the same reward."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r1core.errors import RecipeError, SetupError
+from r1core.store import write_json
+
+ENDPOINT = re.compile(r"https?://")
+GATE = re.compile(r"\s*([^\s<>=]+)\s*(>=|<=)\s*([-+.\deE]+)\s*")
+PROBE_S = 5.0
+PROMPTS = 1_000_000
+NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command was given."""
+
+    models: Sequence[str]
+    problems: str | dict[str, Any] | None
+    answers: Path | None
+    reward: str
+    samples: int
+    k: int
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    limit: int
+    seed: int
+    greedy: bool
+    key: str | None
+    gates: Sequence[str]
+
+
+def write(asked: Asked, folder: Path) -> Path:
+    """The recipe, beside the run's folder: JSON, which is YAML, too."""
+    path = folder.with_name(folder.name + ".recipe.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, recipe(asked))
+    return path
+
+
+def recipe(asked: Asked) -> dict[str, Any]:
+    """Raises RecipeError for what does not go together."""
+    if (asked.answers is None) == (not asked.models):
+        raise RecipeError("models or --answers, one of both", where="r1 eval", fix="r1 eval MODEL... --problems SOURCE")
+    source, samples = _source(asked)
+    if asked.k > samples:
+        fix = "take more samples, or a smaller k"
+        raise RecipeError(f"pass@{asked.k} needs at least {asked.k} samples, got {samples}", where="--k", fix=fix)
+    stages = _models(asked, source)
+    sampled = {"problems": source, "limit": asked.limit, "samples": samples, "k": asked.k}
+    sets: dict[str, Any] = {"pass@1" if asked.k == 1 else f"pass@{asked.k}": {**sampled, **_drawn(asked)}}
+    local = [name for name, stage in stages.items() if "import" in stage]
+    if asked.greedy:
+        if not local:
+            raise RecipeError("only folders and hub ids are asked greedily", where="--greedy", fix="leave it out")
+        sets["greedy"] = {"problems": source, "limit": asked.limit, "temperature": 0.0, "models": local}
+    return {
+        "r1": 1,
+        "name": "eval",
+        "profile": "none",
+        "seed": asked.seed,
+        "stages": {
+            **stages,
+            "evaluation": {
+                "evaluate": {"sets": sets},
+                "models": list(stages),
+                "rewards": list(dict.fromkeys([asked.reward, "format", "language"])),
+                "sampling": {"max_new_tokens": asked.max_new_tokens},
+                "policy": "transformers",
+                "sampler": "native",
+                "gate": [bound for gate in asked.gates for bound in _bounds(gate, list(stages))],
+            },
+        },
+    }
+
+
+def _drawn(asked: Asked) -> dict[str, Any]:
+    return {"temperature": asked.temperature, "top_p": asked.top_p}
+
+
+def _models(asked: Asked, source: Any) -> dict[str, Any]:
+    """A stage for each model, by a name made of what was given."""
+    if asked.answers is not None:
+        given = {**source, "completion": "answers"}
+        return {"answers": {"sample": {"answers": "given"}, "problems": given}}
+    found: dict[str, Any] = {}
+    for model in asked.models:
+        name = _name(model, found)
+        found[name] = _elsewhere(asked, model, source) if ENDPOINT.match(model) else {"import": _folder(model)}
+    return found
+
+
+def _elsewhere(asked: Asked, given: str, source: Any) -> dict[str, Any]:
+    url, _, model = given.partition("#")
+    if not model:
+        raise RecipeError(f"{given} does not say which model", where="MODEL", fix=f"write {url}#<name of the model>")
+    endpoint: dict[str, Any] = {"url": url, **({"key": {"env": asked.key}} if asked.key else {})}
+    return {
+        "sample": {"prompts": asked.limit, "samples": asked.samples},
+        "sampler": {"use": "openai", "endpoint": endpoint, "model": model},
+        "problems": source,
+        "sampling": {"max_new_tokens": asked.max_new_tokens, **_drawn(asked)},
+    }
+
+
+def _folder(given: str) -> str:
+    from r1core.model_names import find_model, is_hub_id
+
+    is_hubs = is_hub_id(given) and not Path(given).exists()
+    return given if is_hubs else str(find_model(given, command="r1 eval").resolve())
+
+
+def _name(given: str, taken: dict[str, Any]) -> str:
+    parts = [part for part in re.split(r"[/#]", given) if part not in ("", "model")]
+    short = NOT_A_NAME.sub("_", parts[-1]).strip("_") or "model"
+    short = short if short[0].isalpha() else f"model_{short}"
+    names = [short, *(f"{short}_{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in {*taken, "evaluation"})
+
+
+def _source(asked: Asked) -> tuple[Any, int]:
+    """The problems, and how many answers there are to each."""
+    if asked.answers is not None:
+        return {"use": "jsonl", "path": str(asked.answers.resolve())}, _recorded(asked.answers)
+    if asked.problems is None:
+        raise RecipeError("no problems", where="--problems", fix="give jsonl:PATH, a source's name, or {use: ...}")
+    if not isinstance(asked.problems, str):
+        return asked.problems, asked.samples
+    kind, colon, path = asked.problems.partition(":")
+    if colon and kind.isidentifier():
+        return {"use": kind, "path": str(Path(path).resolve())}, asked.samples
+    if asked.problems.startswith("{"):
+        from ruamel.yaml import YAML
+
+        return json.loads(json.dumps(YAML(typ="safe").load(asked.problems))), asked.samples
+    return {"use": asked.problems}, asked.samples
+
+
+def _recorded(path: Path) -> int:
+    """Answers to each problem of a file of {"prompt", "reference", "answers": [...]}; all have as many."""
+    counts: dict[int, int] = {}
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.strip():
+                counts.setdefault(len(json.loads(line)["answers"]), number)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fix = 'a row is {"prompt": .., "reference": .., "answers": ["..", ".."]}'
+        raise RecipeError(f"no recorded answers: {error!r}", where=str(path), fix=fix) from error
+    if len(counts) != 1 or 0 in counts:
+        told = ", ".join(f"{count} from line {number}" for count, number in counts.items()) or "none"
+        fix = "give each problem as many answers"
+        raise RecipeError(f"problems have different numbers of answers: {told}", where=str(path), fix=fix)
+    return next(iter(counts))
+
+
+def _bounds(gate: str, models: Sequence[str]) -> list[dict[str, Any]]:
+    match = GATE.fullmatch(gate)
+    if match is None:
+        raise RecipeError(f"{gate!r} is no limit", where="--gate", fix="write 'pass@1>=0.7'")
+    metric, sign, value = match.groups()
+    return [{"metric": f"{model}/{metric}", "min" if sign == ">=" else "max": float(value)} for model in models]
+
+
+def probe(models: Sequence[str]) -> None:
+    """Raise SetupError at once for an endpoint that nobody answers at; any reply will do."""
+    for model in models:
+        url = model.partition("#")[0].rstrip("/")
+        if not ENDPOINT.match(url):
+            continue
+        try:
+            urllib.request.urlopen(f"{url}/models", timeout=PROBE_S).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            fix = "start the server, or check the address"
+            raise SetupError(f"endpoint {url} is down: {error}", where="MODEL", fix=fix) from error
