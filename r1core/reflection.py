@@ -29,8 +29,8 @@ def reflection_count(text: str, words: Sequence[str] = WORDS) -> int:
 
 def reflection_share(text: str, words: Sequence[str] = WORDS) -> float:
     """Reflection words per 1,000 words of the text; 0 for one without words."""
-    length = len(_WORD.findall(text))
-    return PER * reflection_count(text, words) / length if length else 0.0
+    count = reflection_count(text, words)
+    return PER * count / max(len(_WORD.findall(text)), 1) if count else 0.0
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from r1core.cli.progress import MARKS, Progress, StageProgress, duration, number, sparkline
-from r1core.cli.results import tables, talk_to
+from r1core.cli.results import look_at, tables, talk_to
 from r1core.events import Event, RunFinished, RunStarted, SampleShown, StageFinished, StageNote, StageStarted, StepDone
 from r1core.untrusted import untrusted
 
@@ -77,6 +77,8 @@ class LiveDisplay:
         for table in tables(event.rows):
             self._console.print(table)
         self._say(f"done in {duration(event.wall_s)}: {event.folder}", "bold")
+        page = look_at(Path(event.folder))
+        self._say(f"look at it: {page}" if page else "", "bold cyan")
         command = talk_to(Path(event.folder), event.rows, [stage.row for stage in self._progress.stages.values()])
         self._say(f"talk to it: {command}" if command else "", "bold cyan")
 

@@ -13,7 +13,7 @@ from typing import Self, TextIO
 from rich.console import Console
 
 from r1core.cli.progress import Progress, StageProgress, duration, number
-from r1core.cli.results import tables, talk_to
+from r1core.cli.results import look_at, tables, talk_to
 from r1core.events import Event, RunFinished, RunStarted, StageFinished, StageNote, StageSkipped, StageStarted, StepDone
 from r1core.untrusted import untrusted
 
@@ -93,7 +93,9 @@ class PlainDisplay:
             console.print(table)
         self._line(f"done in {duration(event.wall_s)}: {event.folder}")
         plan = [stage.row for stage in self._progress.stages.values()]
-        command = talk_to(Path(event.folder), event.rows, plan)
+        page, command = look_at(Path(event.folder)), talk_to(Path(event.folder), event.rows, plan)
+        if page:
+            self._line(f"look at it: {page}")
         if command:
             self._line(f"talk to it: {command}")
 

@@ -26,6 +26,8 @@ ORDER = ("pass@1", "greedy", "hard", "format", "language", "general", "helpful",
 CI = "_ci95"
 ERRORS = (CI, "_se_sampling", "_se_problem")
 QUIET = 0.005
+PAGE = "report.html"
+"""What shows a run in its folder, where something wrote it."""
 """A share below this reads as 0.00."""
 
 
@@ -49,6 +51,12 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 def _is_quiet(name: str, rows: Sequence[Row]) -> bool:
     """Whether nothing is to be said of it: no answer of any model was cut off."""
     return name == "clipped_ratio" and all(row["metrics"].get(name, 0.0) < QUIET for row in rows)
+
+
+def look_at(folder: Path) -> str:
+    """The page that shows the run; empty where nothing has written one."""
+    page = folder / PAGE
+    return shlex.quote(str(page)) if page.is_file() else ""
 
 
 def talk_to(folder: Path, rows: Sequence[Row], plan: Sequence[StageRow]) -> str:

@@ -11,6 +11,7 @@ model that training started from; what the teacher's own training took is `teach
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
@@ -92,6 +93,7 @@ def _teachers(run: FinishedRun, stage: str, own: list[str]) -> Iterator[str]:
             yield name
 
 
+@functools.lru_cache(maxsize=512)
 def _of_stage(run: FinishedRun, stage: str) -> Spent:
     body, record = run.stages[stage], run.records[stage]
     directory = RunDirectory(run.path).stage(stage)
@@ -99,7 +101,7 @@ def _of_stage(run: FinishedRun, stage: str) -> Spent:
     if body.get("sample"):
         if body["sample"].get("answers") == "given" and body.get("data"):
             return time  # what other stages have, judged anew: counted where it was written
-        return time + Spent(traces=float(sum(row["tokens"] or 0 for row in read_rows(directory.data))))
+        return time + Spent(traces=float(sum(row["tokens"] or 0 for row in read_rows(directory.data, ("tokens",)))))
     rows = list(read_metrics(directory.path / METRICS))
     if body.get("signals"):
         return time + Spent(graded=sum(row.get("num_tokens") or 0.0 for row in rows))

@@ -94,22 +94,26 @@ def write_rows(
     return path
 
 
-def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rows of all parts, in order. Raises SetupError with the path of a part that cannot be read."""
+def read_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of all parts, in order. Raises SetupError with the path of a part that cannot be read.
+
+    `columns` names the only ones that are wanted: whoever counts tokens need not wait for the texts.
+    """
     _pyarrow()
     paths = sorted(folder.glob("part-*.parquet"))
     if not paths:
         raise SetupError("there are no rows", where=str(folder), fix="run the stage that makes them")
     for path in paths:
-        yield from read_part(path)
+        yield from read_part(path, columns)
 
 
-def read_part(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of one part, in order. Raises SetupError when it cannot be read."""
+def read_part(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of one part, in order; `columns` as `read_rows` takes them. Raises SetupError when it cannot be read."""
     arrow, parquet = _pyarrow()
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(batch_size=_ROW_GROUP, use_threads=False):
+            wanted = None if columns is None else list(columns)
+            for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=wanted, use_threads=False):
                 yield from map(_from_disk, batch.to_pylist())
     except (arrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
@@ -168,9 +172,12 @@ def _valid(text: str) -> str:
 
 def _from_disk(row: dict[str, Any]) -> dict[str, Any]:
     for name in _JSON:
-        row[name] = json.loads(row[name])
-    row["parts"] = {name: math.nan if value is None else value for name, value in row["parts"].items()}
-    row["score"] = math.nan if row["score"] is None else row["score"]
+        if name in row:
+            row[name] = json.loads(row[name])
+    if "parts" in row:
+        row["parts"] = {name: math.nan if value is None else value for name, value in row["parts"].items()}
+    if "score" in row:
+        row["score"] = math.nan if row["score"] is None else row["score"]
     return row
 
 

@@ -107,6 +107,19 @@ def test_the_run_ends_with_the_table_the_breakdown_and_whom_to_talk_to(display, 
     assert f"talk to it: r1 chat {folder / 'stages' / 'student' / 'model'}" in text.replace("\n", "")
 
 
+@pytest.mark.parametrize("display", [plain, live])
+def test_the_page_of_the_run_is_named_where_there_is_one(display, folder: Path) -> None:
+    assert "look at it" not in display(folder)
+    page = folder / "report.html"
+    page.write_text("<!doctype html>")
+    try:
+        text = display(folder).replace("\n", "")
+    finally:
+        page.unlink()
+    assert f"look at it: {page}" in text
+    assert text.index("look at it") < text.index("talk to it")
+
+
 def test_nothing_a_model_writes_reaches_a_plain_log_as_control(folder: Path) -> None:
     text = plain(folder)
     assert all(c == "\n" or unicodedata.category(c) not in ("Cc", "Cf") for c in text)

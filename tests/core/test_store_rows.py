@@ -50,6 +50,12 @@ def test_a_rollout_comes_back_as_it_went_in(tmp_path):
     assert math.isnan(second["score"])
 
 
+def test_some_columns_can_be_read_alone(tmp_path):
+    write_rows(tmp_path, [row(score=Score(value=1.0, parts={"accuracy": 1.0}))])
+    (found,) = read_rows(tmp_path, ("parts", "tokens"))
+    assert found == {"parts": {"accuracy": 1.0}, "tokens": 5}
+
+
 def test_an_unknown_score_stays_unknown(tmp_path):
     score = Score(value=math.nan, status="infrastructure", reason="down", parts={"judge": math.nan, "format": 1.0})
     write_rows(tmp_path, [row(score=score)])

@@ -115,17 +115,51 @@ def test_samples_turn_by_click_and_by_key_and_can_be_filtered(browser: playwrigh
     ]
 
 
+def test_other_sets_can_be_chosen_and_other_answers_to_a_problem(browser: playwright.Browser, url: str) -> None:
+    page = Watched(browser, url).page
+    first = page.locator("#answers article").first
+    assert "✗ wrong" in first.inner_text()
+    assert first.locator(".another").inner_text() == "answer 1 of 2"
+    first.locator(".another").click()
+    assert first.locator(".another").inner_text() == "answer 2 of 2"
+    assert "✓ right" in first.inner_text()
+    page.keyboard.press("Enter")  # the button that takes its place has the focus
+    assert "✗ wrong" in first.inner_text()
+    page.select_option("#source", label="table · greedy")
+    assert page.inner_text("#place") == "1 of 2"
+    assert page.locator(".another").count() == 0
+
+
+@pytest.mark.parametrize(("width", "shown", "hidden"), [(1280, "broad", "narrow"), (400, "narrow", "broad")])
+def test_a_page_has_the_drawings_of_its_width(
+    browser: playwright.Browser, url: str, width: int, shown: str, hidden: str
+) -> None:
+    page = Watched(browser, url, width=width).page
+    assert page.locator(f"main svg.{shown}").first.is_visible()
+    assert not any(each.is_visible() for each in page.locator(f"main .{hidden}").all())
+    for each in page.locator(f"main svg.{shown}").all():
+        box = each.bounding_box()
+        assert box is None or box["x"] + box["width"] <= width
+    assert page.locator("ol.steps").is_visible() is (width == 400)
+
+
 def test_a_pointer_over_a_chart_reads_its_values(browser: playwright.Browser, url: str) -> None:
     page = Watched(browser, url).page
     chart = page.locator("#learning svg.chart").first
     assert page.is_hidden("#tip")
     chart.hover(position={"x": 60, "y": 60})
-    assert page.inner_text("#tip").splitlines() == ["step 1", "zero  10.0 %"]
+    assert page.inner_text("#tip").splitlines() == ["step 1", "zero  10.0 %", "zero, held held out  10.0 %"]
 
 
 def test_it_can_be_printed(browser: playwright.Browser, url: str, tmp_path: Path) -> None:
     page = Watched(browser, url, scheme="dark").page
+    closed = page.locator("details:not([open])").count()
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(252, 251, 248)"
     assert page.is_hidden(".sections")
+    assert page.locator("details").count() > 3
+    assert page.locator("details:not([open])").count() == 0
+    assert page.locator("svg.broad").first.is_visible()
     assert len(page.pdf(path=str(tmp_path / "report.pdf"))) > 10_000
+    page.emulate_media(media="screen")
+    assert page.locator("details:not([open])").count() == closed > 0

@@ -24,7 +24,10 @@ stages:
   zero: {train: {use: rl, steps: 2}, model: base, problems: {use: sums}, rewards: [{use: exact, as: exact}]}
   traces: {sample: {prompts: 4}, model: zero, problems: {use: sums}}
   student: {train: {use: sft}, model: base, data: [traces]}
-  table: {evaluate: {sets: {pass@1: {samples: 1}}}, models: [base, zero, student], rewards: [{use: exact, as: exact}]}
+  table:
+    evaluate: {sets: {pass@1: {samples: 2}, greedy: {samples: 1}}}
+    models: [base, zero, student]
+    rewards: [{use: exact, as: exact}]
 """
 INPUTS: Mapping[str, Sequence[str]] = {
     "base": (),
@@ -108,7 +111,10 @@ def whole(folder: Path, text: str = HOSTILE) -> Path:
         write_rows(zero / "rollouts", rows, part=step, columns=TEXT)
     for place, model in enumerate(("base", "zero", "student")):
         rows = [answer(f"3+{i}", f"{text} {model}", score=float(i < place)) for i in range(3)]
-        write_rows(folder / "stages" / "table" / "data" / model / "pass@1", rows)
+        again = [{**row, "sample": 1, "score": 1.0, "parts": {"exact": 1.0}} for row in rows]
+        both = [row for pair in zip(rows, again, strict=True) for row in pair]
+        write_rows(folder / "stages" / "table" / "data" / model / "pass@1", both)
+        write_rows(folder / "stages" / "table" / "data" / model / "greedy", rows[:2])
     reasons = {"wrong": 3, text: 1}
     told = {"use": "right", "options": {}, "seen": 16, "rejected": 4, "share": 0.25, "reasons": reasons}
     report = {"rows": 16, "kept": 12, "filters": [told], "before_filters": {}, "all": {}, "kept_rows": {}}

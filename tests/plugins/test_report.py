@@ -9,22 +9,28 @@ import socket
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from report_runs import HOSTILE, INPUTS, metrics, planned, stage, whole
+from report_runs import HOSTILE, INPUTS, answer, metrics, planned, stage, whole
 
 from r1_plugins.report import report
-from r1_plugins.report.curves import POINTS, columns, panels, thinned
+from r1_plugins.report.curves import POINTS, SMOOTHED, WINDOW, Series, columns, panels, smoothed, thinned
 from r1_plugins.report.gather import gather
-from r1_plugins.report.graph import boxes, depths, layers
+from r1_plugins.report.graph import boxes, depths, graph, layers
+from r1_plugins.report.learning import shown
 from r1_plugins.report.observer import r1_run_end
-from r1_plugins.report.scores import headline, measured
+from r1_plugins.report.samples import EACH, PROBLEMS, fitting
+from r1_plugins.report.scores import Measured, breakdowns, headline, measured
 from r1_plugins.report.svg import number, ticks
 from r1_plugins.report.text import embedded, visible
+from r1_plugins.report.texts import batches, eastern_share
 from r1_plugins.report.write import write
 from r1core.errors import RecipeError
 from r1core.plugins import PluginHost
+from r1core.store.rollouts import TEXT
+from r1core.store.rows import write_rows
 
 
 class Page(HTMLParser):
@@ -37,6 +43,18 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+
+
+def charts_of(html: str) -> dict[str, list[dict[str, Any]]]:
+    """title -> the points of each chart that has it, as the page's script reads them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for figure in re.findall(r'<figure class="panel">(.*?)</figure>', html, re.DOTALL):
+        title = re.search(r"<figcaption>(?:<abbr[^>]*>)?([^<]*)", figure)
+        data = next(attributes["data-chart"] for _, attributes in Page(figure).tags if "data-chart" in attributes)
+        assert title is not None
+        assert data is not None
+        found.setdefault(title[1].strip(), []).append(json.loads(data))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +106,69 @@ def test_the_browser_gets_the_same_problem_of_each_model(html: str) -> None:
     assert first["labels"] == ["base", "zero", "student"]
     assert first["labels"][first["after"]] == "zero"
     assert set(first["items"][0]["answers"]) == {"base", "zero", "student"}
-    assert [item["answers"]["student"]["right"] for item in first["items"]] == [True, True, False]
-    training = data[1]
+    assert [[a["right"] for a in item["answers"]["student"]] for item in first["items"]] == [
+        [True, True],
+        [True, True],
+        [False, True],
+    ]
+    assert [each["name"] for each in data] == ["table · pass@1", "table · greedy", "zero · in training"]
+    assert len(data[1]["items"]) == 2
+    training = data[2]
     assert training["labels"] == ["step 1", "step 2"]
+
+
+def test_each_chart_holds_the_numbers_of_metrics_jsonl(tmp_path: Path) -> None:
+    folder = whole(tmp_path / "run", "plain")
+    own = folder / "stages" / "zero"
+    logged = [
+        {"reward": x, "rewards/exact/mean": x / 2, "entropy": 1 / (1 + x), "grad_norm": 2 * x, "kl": x / 10}
+        for x in (0.1 + 0.01 * (7 * i % 30) for i in range(40))
+    ]
+    metrics(own, logged)
+    charts = charts_of(page_of(folder))
+    wanted = {
+        "Accuracy": {"zero": "rewards/exact/mean"},
+        "Reward by component": {"reward": "reward", "exact": "rewards/exact/mean"},
+        "Entropy": {"zero": "entropy"},
+        "Gradient norm": {"grad_norm": "grad_norm"},
+        "KL": {"kl": "kl"},
+    }
+    for title, lines in wanted.items():
+        drawn = [each["s"] for each in charts[title] if {s["n"] for s in each["s"]} == set(lines)]
+        of_zero = [series for each in drawn for series in each if len(series["p"]) == len(logged)]
+        assert len(of_zero) == len(lines), title
+        for series in of_zero:
+            assert [x for x, _ in series["p"]] == list(range(1, 41))
+            assert [y for _, y in series["p"]] == pytest.approx([row[lines[series["n"]]] for row in logged], rel=1e-4)
+
+
+def test_what_was_measured_meanwhile_stands_in_the_chart_of_accuracy(html: str) -> None:
+    lines = {series["n"]: series["p"] for series in charts_of(html)["Accuracy"][0]["s"]}
+    assert lines == {"zero": [[1, 0.1], [2, 0.4]], "zero, held held out": [[1, 0.1], [2, 0.4]]}
+
+
+def test_a_chart_of_zeros_is_a_line_of_text(html: str) -> None:
+    titles = set(charts_of(html))
+    assert "Reflection words" not in titles
+    assert "Silent groups" in titles
+    assert "(nothing reaches 1e-6), so without a chart: reflection words." in " ".join(html.split())
+    told = panels({"loss": [(1.0, 0.0), (2.0, 1e-9)], "entropy": [(1.0, 0.0), (2.0, 0.5)]})
+    assert [each["title"] for each in shown(told)["panels"]] == ["Entropy"]
+    assert shown(told)["zeros"] == ["loss"]
+
+
+def test_narrow_pages_get_drawings_and_a_list_of_their_own(html: str) -> None:
+    kinds = [attributes.get("class") for tag, attributes in Page(html).tags if tag == "svg"]
+    assert kinds.count("narrow") == kinds.count("broad") == 3  # the models, a filter, the times
+    listed = re.search(r'<ol class="steps narrow">(.*?)</ol>', html, re.DOTALL)
+    assert listed is not None
+    words = " ".join(re.sub("<[^>]+>", " ", listed[1]).split())
+    assert re.findall(r"student train sft .*? from base, traces", words)
+    assert words.endswith("measures base, zero, student")
+
+
+def test_the_drawing_names_what_an_evaluation_measures(run: Path) -> None:
+    assert "measures: base, zero, student" in graph(boxes(gather(run), {}))
 
 
 # --- what it must not do ---------------------------------------------------------------------------------
@@ -193,6 +271,15 @@ def test_a_damaged_file_costs_its_own_part_alone(tmp_path: Path, file: str, said
     assert 'id="lineage"' in html
 
 
+@pytest.mark.parametrize("rows", [7, "no", [7, {"model": "base"}, {"model": 3, "metrics": {}}, {"metrics": {}}]])
+def test_a_table_that_is_none_is_left_out(tmp_path: Path, rows: object) -> None:
+    folder = whole(tmp_path / "run", "plain")
+    (folder / "results.json").write_text(json.dumps({"rows": rows, "wall_s": "long"}))
+    html = page_of(folder)
+    assert "No model has been measured" in html
+    assert 'id="story"' not in html
+
+
 def test_the_error_of_a_failed_run_is_on_its_page(tmp_path: Path) -> None:
     folder = planned(tmp_path / "run")
     r1_run_end(folder, f"gate said no {HOSTILE}")
@@ -236,6 +323,53 @@ def test_thinning_keeps_means_and_the_last_step() -> None:
     assert thinned(points[:POINTS]) == tuple(points[:POINTS])
 
 
+def test_a_smoothed_line_is_the_mean_of_the_nearest_points() -> None:
+    points = tuple((float(step), float(step == 20)) for step in range(1, 41))
+    found = dict(smoothed(points))
+    half = WINDOW // 2
+    assert {step for step, value in found.items() if value} == set(range(20 - half, 20 + half + 1))
+    assert found[20] == pytest.approx(1 / WINDOW)
+    assert dict(smoothed(((1.0, 3.0), *points[1:])))[1.0] == pytest.approx(3 / (half + 1))
+    assert Series(name="many", points=points).line == smoothed(points)
+    few = points[: SMOOTHED - 1]
+    assert Series(name="few", points=few).line == few
+    assert Series(name="rings", points=points, marked=True).line == points
+
+
+def test_the_language_of_thinking_is_counted_in_words() -> None:
+    assert eastern_share("先算 3 + 4 then add two") == pytest.approx(1 / 4)
+    assert eastern_share("k is 7") == 0.0
+    assert eastern_share("b c h k 12") is None
+
+
+def test_thinking_in_no_language_or_none_at_all_is_worth_nothing(tmp_path: Path) -> None:
+    folder = planned(tmp_path / "run")
+    own = stage(folder, "zero") / "rollouts"
+    rows = [{**answer("1", "x", score=1.0), "language": "zh", "thinking": t} for t in ("我们 算", "then add", "", None)]
+    write_rows(own, rows, columns=TEXT)
+    (found,) = batches(gather(folder).stages["zero"])
+    assert (found.language, found.thought) == (0.25, 0.5)
+
+
+def test_lists_of_samples_get_shorter_where_texts_are_long() -> None:
+    items = [{"question": "x" * 1000, "n": n} for n in range(PROBLEMS)]
+    found = fitting(items, 10_000)
+    assert len(json.dumps(found)) <= 10_000
+    assert (found[0]["n"], found[-1]["n"]) == (0, PROBLEMS - 1)
+    assert len(found) >= 8
+    assert fitting(items, 10**6) == items
+    assert len(fitting(items, 1)) == 1
+
+
+def test_a_page_of_long_answers_stays_small(tmp_path: Path) -> None:
+    folder = whole(tmp_path / "run", "word " * 20_000)
+    html = page_of(folder)
+    assert "more characters]" in html
+    assert len(html.encode()) < 3_000_000
+    data = json.loads(re.search(r'id="samples-data">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
+    assert all(len(a) <= EACH for each in data for item in each["items"] for a in item["answers"].values())
+
+
 def test_null_metrics_are_left_out_of_the_lines(tmp_path: Path) -> None:
     folder = planned(tmp_path / "run")
     metrics(stage(folder, "base"), [{"loss": 1.0}, {"loss": None}, {"loss": 3.0}])
@@ -247,6 +381,13 @@ def test_lines_of_models_begin_with_a_measured_model_that_none_precedes(run: Pat
     found = measured(gather(run))
     assert [(each.name, each.root) for each in found] == [("base", "base"), ("zero", "base"), ("student", "base")]
     assert headline(found) == "pass@1"
+
+
+def test_curves_by_k_stand_in_the_order_of_their_numbers() -> None:
+    names = ("pass@64/cons=16", "pass@64/k=1", "pass@64/k=16", "pass@64/k=2", "pass@1/task=b", "pass@1/task=a")
+    found = breakdowns([Measured(name="m", root="m", metrics=dict.fromkeys(names, 0.5))])
+    assert [head for head, _ in found["pass@64 pass@k and cons@k"]] == ["k = 1", "k = 2", "k = 16", "cons@16"]
+    assert [head for head, _ in found["pass@1 by task"]] == ["b", "a"]
 
 
 def test_every_box_stands_below_what_it_reads(run: Path) -> None:

@@ -1,7 +1,7 @@
-"""The metrics of a train stage as the panels of the page, thinned by a rule that the page says.
+"""The metrics of a train stage as the panels of the page, thinned and smoothed by a rule that the page says.
 
-More than POINTS steps are drawn as POINTS means of neighbouring steps; evaluations within training are few and drawn
-as they are. Names of metrics are TRL's, `eval/*` what was measured within training.
+Dots are the numbers of `metrics.jsonl`; the line is their running mean over WINDOW. Evaluations within training are
+few and drawn as they are. Names of metrics are TRL's, `eval/*` what was measured within training.
 """
 
 from __future__ import annotations
@@ -19,21 +19,34 @@ from r1core.store import read_metrics
 from r1core.store.metrics import METRICS
 
 POINTS = 120
-RULE = f"Stages of more than {POINTS} steps are drawn as {POINTS} means of neighbouring steps; no other smoothing."
-BESIDE = 30
-RULE_BESIDE = f"Side by side, each line is at most {BESIDE} means of neighbouring steps."
+WINDOW = 7
+SMOOTHED = 24
+RULE = (
+    f"Each dot is a step; of more than {POINTS} steps, one of {POINTS} means of neighbouring steps. "
+    f"The line is the mean of the {WINDOW} nearest dots, fewer at either end; "
+    f"with fewer than {SMOOTHED} dots it goes through them."
+)
 MOST_SERIES = 7
-QUIET = ("verifier", "judge", "clip_ratio", "completions/clipped_ratio")
-"""Drawn only where there is something to see: all zeros stand in a table or go without saying."""
+NOTHING = 1e-6
+"""What is nearer to 0 from its first step to its last gets no chart; the page says so in a line."""
+EXACT = ("learning_rate",)
+"""Never smoothed: there is no noise in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line: its points by step. `marked` draws each point."""
+    """One line: its points by step. `marked` draws them as rings; `colour` is that of the line it goes with."""
 
     name: str
     points: tuple[tuple[float, float], ...]
     marked: bool = False
+    colour: int | None = None
+    exact: bool = False
+
+    @property
+    def line(self) -> tuple[tuple[float, float], ...]:
+        """What the line goes through: the running mean where there are enough points for one."""
+        return self.points if self.exact or self.marked or len(self.points) < SMOOTHED else smoothed(self.points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +60,11 @@ class Panel:
     series: tuple[Series, ...]
     share: bool = False
     left_out: int = 0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing to see: all of it is 0."""
+        return all(abs(value) < NOTHING for series in self.series for _, value in series.points)
 
 
 @dataclass(frozen=True)
@@ -125,14 +143,16 @@ def _is_share(points: Sequence[tuple[float, float]]) -> bool:
 def _panel(wanted: _Wanted, told: Mapping[str, Sequence[tuple[float, float]]]) -> Panel | None:
     names = [name for pattern in wanted.names for name in told if fnmatch.fnmatchcase(name, pattern)]
     names = list(dict.fromkeys(names))
-    if not names or (wanted.metric in QUIET and not any(value for name in names for _, value in told[name])):
+    if not names:
         return None
     kept = sorted(names, key=lambda name: -_spread(told[name]))[:MOST_SERIES] if len(names) > MOST_SERIES else names
     return Panel(
         title=wanted.title,
         metric=wanted.metric,
         unit=wanted.unit,
-        series=tuple(Series(name=_short(name), points=thinned(told[name])) for name in kept),
+        series=tuple(
+            Series(name=_short(name), points=thinned(told[name]), exact=wanted.metric in EXACT) for name in kept
+        ),
         share=wanted.share,
         left_out=len(names) - len(kept),
     )
@@ -157,6 +177,13 @@ def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> tuple[
     edges = [round(i * count / most) for i in range(most + 1)]
     runs = [points[start:end] for start, end in pairwise(edges)]
     return tuple((run[-1][0], math.fsum(value for _, value in run) / len(run)) for run in runs)
+
+
+def smoothed(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """The mean of the WINDOW nearest points at each; near an end, of those within half a window."""
+    half = WINDOW // 2
+    runs = ((x, points[max(0, i - half) : i + half + 1]) for i, (x, _) in enumerate(points))
+    return tuple((x, math.fsum(value for _, value in run) / len(run)) for x, run in runs)
 
 
 def health(told: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:

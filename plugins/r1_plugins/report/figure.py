@@ -55,7 +55,7 @@ def _accuracy(facts: RunFacts) -> dict[str, Sequence[tuple[float, float]]]:
             told = curves.columns(stage)
             name = f"rewards/{rewards[0].get('as') or rewards[0].get('use')}/mean"
             if told.get(name):
-                found[stage.id] = curves.thinned(told[name], curves.BESIDE)
+                found[stage.id] = curves.Series(name=stage.id, points=curves.thinned(told[name])).line
     return dict(list(found.items())[: len(COLOURS)])
 
 
@@ -85,7 +85,7 @@ def _curves(axes: Any, lines: Mapping[str, Sequence[tuple[float, float]]]) -> No
         axes.plot(xs, ys, color=COLOURS[i], ls=styles[i], lw=1.6, label=_plain(name))
     axes.set_ylim(0, 100)
     axes.set_xlabel("RL step", color=FAINT, fontsize=8)
-    axes.set_ylabel("right answers in training, %", color=FAINT, fontsize=8)
+    axes.set_ylabel(f"right answers in training, % (mean of {curves.WINDOW} steps)", color=FAINT, fontsize=8)
     _tidy(axes, "y")
     axes.legend(fontsize=7.5, frameon=False, loc="best")
 

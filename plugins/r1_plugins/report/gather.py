@@ -98,8 +98,8 @@ def gather(path: Path, error: str | None = None) -> RunFacts:
         description=str(document.get("description") or ""),
         seed=int(document.get("seed") or 0),
         stages=stages,
-        rows=[row for row in results.get("rows", ()) if isinstance(row.get("metrics"), Mapping)],
-        wall_s=float(results.get("wall_s") or 0.0),
+        rows=_rows(results.get("rows")),
+        wall_s=_seconds(results.get("wall_s")),
         lock=lock,
         outcome=_outcome(stages, error, owned),
         error=error or "",
@@ -134,6 +134,16 @@ def _json(path: Path) -> tuple[dict[str, Any], str]:
     except (R1Error, OSError, json.JSONDecodeError) as error:
         return {}, f"{path.name} cannot be read: {error}"
     return (found, "") if isinstance(found, dict) else ({}, f"{path.name} is not an object")
+
+
+def _rows(found: Any) -> list[Mapping[str, Any]]:
+    """The rows of the table that name a model and its metrics."""
+    rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
+    return [row for row in rows if isinstance(row.get("model"), str) and isinstance(row.get("metrics"), Mapping)]
+
+
+def _seconds(found: Any) -> float:
+    return float(found) if isinstance(found, int | float) else 0.0
 
 
 def _has_owner(path: Path) -> bool:

@@ -42,8 +42,8 @@ GLOSSARY: dict[str, str] = {
     "time/step_s": "Seconds of one step.",
     "thinking": "Mean characters between the thinking tags, counted on the stored answers.",
     "reflection": "Words such as “wait” or “let me check” per 1,000 words, counted on the stored answers.",
-    "script": "Mean share of letters of the thinking in the question's own script (Chinese, Japanese, "
-    "Korean, or other).",
+    "language of the thinking": "Share of the thinking's words in the question's language: the reward for it "
+    "where the stage has one, else counted by script on the stored answers. Without thinking it is 0.",
     "infrastructure": "A failure that says nothing about the answer: it is left out of training, never counted "
     "as wrong.",
     "budget": "Tokens learned from, written by the student and written by its teacher: what teachings are compared at.",

@@ -1,7 +1,7 @@
 """The pipeline as a picture: stages from top to bottom, each below all that it reads; variants are one box.
 
 Layers are longest paths; within a layer stages stand by the mean place of their inputs. What evaluates reads every
-model: its edges are left out, and its box says how many it measured.
+model: its edges are left out, and a line under its box names them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from r1_plugins.report.gather import RunFacts, Stage, inputs_of
 from r1_plugins.report.svg import drawing, element, fitted, text, title
 
 WIDTH, HEIGHT, ACROSS, DOWN = 196.0, 76.0, 24.0, 38.0
-LANE, SWEEPS = 14.0, 4
+LANE, SWEEPS, FOOT = 14.0, 4, 22.0
 WORST = ("damaged", "running", "unfinished", "waiting", "stale", "finished")
 
 
@@ -31,6 +31,11 @@ class Box:
     told: tuple[str, ...]
     reads: tuple[str, ...]
     base: str
+
+    @property
+    def measures(self) -> str:
+        """Of what evaluates, in words, for no edge says so."""
+        return "measures: " + ", ".join(self.reads) if self.kind == "evaluate" and self.reads else ""
 
 
 def boxes(facts: RunFacts, told: Mapping[str, Sequence[str]]) -> list[Box]:
@@ -151,12 +156,13 @@ def graph(found: Sequence[Box]) -> Markup:
             own = WIDTH if isinstance(node, Box) else LANE
             at[node.name if isinstance(node, Box) else node] = (left + own / 2, y)
             left += own + ACROSS
-    height = len(rows) * (HEIGHT + DOWN) - DOWN + 8
+    height = len(rows) * (HEIGHT + DOWN) - DOWN + 8 + (FOOT if any(box.measures for box in found) else 0)
     named = {box.name: box for box in found}
     edges = [_edge(start, end, at, named) for box in found for start, end in edges_of(box, named)]
     drawn = [_drawn(box, at[box.name][0] - WIDTH / 2, at[box.name][1]) for box in found]
+    drawn += [_measures(box, *at[box.name], width) for box in found if box.measures]
     label = "pipeline: " + "; ".join(f"{box.name} from {', '.join(box.reads) or 'nothing'}" for box in found)
-    return drawing(width, height, label, *edges, *drawn, more={"class": "graph"})
+    return drawing(width, height, label, *edges, *drawn, more={"class": "graph broad"})
 
 
 def _edge(start: str, end: str, at: Mapping[Node | str, tuple[float, float]], named: Mapping[str, Box]) -> Markup:
@@ -176,6 +182,23 @@ def _edge(start: str, end: str, at: Mapping[Node | str, tuple[float, float]], na
             y += HEIGHT
             d += f"L{x:.1f},{y:.1f}"
     return element("path", {"d": d, "class": f"edge {'model' if start == named[end].base else 'data'}"})
+
+
+def _listed(words: str, most: int) -> str:
+    """A list with as many of its names as fit, and how many are left."""
+    names = words.split(", ")
+    kept = len(names)
+    while kept > 1 and len(", ".join(names[:kept])) + 4 * (kept < len(names)) > most:
+        kept -= 1
+    return fitted(", ".join(names[:kept]), most) + (f" +{len(names) - kept}" if kept < len(names) else "")
+
+
+def _measures(box: Box, x: float, y: float, width: float) -> Markup:
+    """What an evaluation measures, under its box and within the drawing."""
+    words = fitted(box.measures, int(width / 5.6))
+    half = 2.8 * len(words)
+    place = min(max(x, half + 4), width - half - 4)
+    return element("g", {}, title(box.measures), text(place, y + HEIGHT + 17, words, "told", "middle"))
 
 
 def _layer(lane: Lane) -> int:
@@ -200,7 +223,7 @@ def _drawn(box: Box, x: float, y: float) -> Markup:
         "rx": 2,
         "class": f"stripe k-{box.kind}",
     }
-    lines = [text(x + 14, y + 53 + 13 * i, fitted(words, 29), "told") for i, words in enumerate(box.told[:2])]
+    lines = [text(x + 14, y + 53 + 13 * i, _listed(words, 31), "told") for i, words in enumerate(box.told[:2])]
     state = "" if box.state == "finished" else f" · {box.state}"
     return element(
         "g",

@@ -92,25 +92,26 @@ def _tick(value: float, y: float, panel: Panel) -> Markup:
 
 def _line(series: Series, index: int, place: _Place) -> Markup:
     points = [(place.x(x), place.y(y)) for x, y in series.points]
-    kind = f"line c{index % COLOURS} d{index % COLOURS}"
-    dots = [_dot(x, y, index) for x, y in points] if series.marked or len(points) == 1 else []
-    return element("g", {}, element("path", {"d": path(points), "class": kind}), *dots)
+    colour = (index if series.colour is None else series.colour) % COLOURS
+    if series.marked or len(points) == 1:
+        marks = [element("circle", {"cx": x, "cy": y, "r": 4, "class": f"ring c{colour}"}) for x, y in points]
+        joined = [element("path", {"d": path(points), "class": f"thin c{colour}"})] if len(points) > 1 else []
+        return element("g", {}, *joined, *marks)
+    drawn = [(place.x(x), place.y(y)) for x, y in series.line]
+    dots = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in points)
+    faint = [element("path", {"d": dots, "class": f"raw c{colour}"})] if series.line != series.points else []
+    line_of = element("path", {"d": path(drawn), "class": f"line c{colour} d{colour}"})
+    return element("g", {}, *faint, line_of)
 
 
-def _dot(x: float, y: float, index: int) -> Markup:
-    return element("circle", {"cx": x, "cy": y, "r": 2.6, "class": f"dot c{index % COLOURS}"})
+def key(series: Sequence[Series]) -> list[tuple[str, Markup]]:
+    """The legend: each name with a short piece of its line, or its mark."""
+    return [(each.name, _piece(each, i)) for i, each in enumerate(series)]
 
 
-def key(names: Sequence[str]) -> list[tuple[str, Markup]]:
-    """The legend: each name with a short piece of its line."""
-    return [
-        (
-            name,
-            element(
-                "svg",
-                {"width": 22, "height": 8, "aria-hidden": "true"},
-                line(1, 4, 21, 4, f"line c{i % COLOURS} d{i % COLOURS}"),
-            ),
-        )
-        for i, name in enumerate(names)
-    ]
+def _piece(series: Series, index: int) -> Markup:
+    colour = (index if series.colour is None else series.colour) % COLOURS
+    shape = line(1, 5, 21, 5, f"line c{colour} d{colour}")
+    if series.marked or len(series.points) == 1:
+        shape = element("circle", {"cx": 11, "cy": 5, "r": 4, "class": f"ring c{colour}"})
+    return element("svg", {"width": 22, "height": 10, "aria-hidden": "true"}, shape)

@@ -15,8 +15,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from r1_plugins.report import curves, sections
-from r1_plugins.report.bars import timeline
+from r1_plugins.report import curves, learning, sections
+from r1_plugins.report.bars import NARROW, WIDE, timeline
 from r1_plugins.report.gather import RunFacts
 from r1_plugins.report.glossary import GLOSSARY
 from r1_plugins.report.scores import measured
@@ -62,7 +62,7 @@ def _hash(source: str) -> str:
 
 def _context(facts: RunFacts) -> dict[str, Any]:
     told = {stage.id: curves.columns(stage) for stage in facts.of("train")}
-    batches = sections.batches_of(facts)
+    batches = learning.batches_of(facts)
     models = measured(facts)
     browser = sections.browser(facts, models)
     return {
@@ -70,17 +70,16 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "state": STATES[facts.outcome],
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "story": sections.story(models),
-        "graph": sections.picture(facts, sections.steps(facts, told)),
-        "learning": sections.learning(facts, told, batches),
-        "training": sections.training(facts, told, batches),
+        "pipeline": sections.pipeline(facts, sections.steps(facts, told)),
+        "learning": learning.learning(facts, told, batches),
+        "training": learning.training(facts, told, batches),
         "rule": curves.RULE,
-        "rule_beside": curves.RULE_BESIDE,
         "tables": sections.table(models),
         "taught": sections.taught(teaching(facts)),
         "filtered": sections.filtered(facts),
         "samples": browser,
         "samples_json": embedded(browser["sources"]),
-        "timeline": timeline(list(facts.stages.values())),
+        "timelines": [timeline(list(facts.stages.values()), form) for form in (WIDE, NARROW)],
         "costs": sections.costs(facts, told),
         "lineage": sections.lineage(facts),
         "logs": sections.logs(facts),

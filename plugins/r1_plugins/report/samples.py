@@ -1,11 +1,13 @@
 """What the sample browser shows: the same problems answered by every measured model, and answers out of training.
 
-A rule keeps the page small: PROBLEMS problems of a set, evenly spread over those in its first part, the first answer of
-each model; of a train stage's rollouts, MOMENTS batches and ANSWERS answers of each. Texts are cut at CHARACTERS.
+A rule keeps the page small: PROBLEMS problems of a set, evenly spread over those in its first part, the first EACH
+answers of each model; of a train stage's rollouts, MOMENTS batches and ANSWERS answers of each. Texts are cut at
+CHARACTERS, and the lists have BYTES together: one that would take more than its share gets fewer problems.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -19,14 +21,16 @@ from r1core.errors import R1Error
 from r1core.store.rows import read_part
 
 PROBLEMS = 36
+EACH = 3
 MOMENTS = 5
 ANSWERS = 3
 CHARACTERS = 3000
+BYTES = 1_200_000
 MODELS = 16
 RULE = (
-    f"Up to {PROBLEMS} problems of an evaluation, evenly spread, with each model's first answer; "
-    f"of each training stage {MOMENTS} moments with {ANSWERS} answers. Texts are cut after {CHARACTERS:,} characters. "
-    "All rows are in the run's folder."
+    f"Up to {PROBLEMS} problems of each evaluation set, evenly spread, with each model's first {EACH} answers; of each "
+    f"training stage {MOMENTS} moments with {ANSWERS} answers. Long texts are cut after {CHARACTERS:,} characters, and "
+    "make the lists shorter. All rows are in the run's folder."
 )
 
 
@@ -34,22 +38,29 @@ def sources(facts: RunFacts) -> list[dict[str, Any]]:
     """The lists to choose from, as JSON: evaluations by set, then training stages."""
     measured = [found for stage in facts.of("evaluate") for found in _of_evaluation(stage)]
     trained = [found for stage in facts.of("train") if (found := _of_training(stage)) is not None]
-    return [*measured, *trained]
+    lists = [*measured, *trained]
+    return [{**each, "items": fitting(each["items"], BYTES // len(lists))} for each in lists]
+
+
+def fitting(items: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """As many of the items, evenly spread, as take at most so many bytes of JSON; one in any case."""
+    found = list(items)
+    while len(found) > 1 and (size := len(json.dumps(found))) > most:
+        found = spread(found, max(1, min(len(found) - 1, len(found) * most // size)))
+    return found
 
 
 def _of_evaluation(stage: Stage) -> Iterator[dict[str, Any]]:
-    """One list for the evaluation's first set; each problem with the answers of all its models."""
-    sets = list((stage.body.get("evaluate") or {}).get("sets") or {})
+    """A list for each of the evaluation's sets; each problem with the answers of all its models."""
     models = spread([str(model) for model in stage.body.get("models") or ()], MODELS)
-    for name in sets[:1]:
-        answers: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name in (stage.body.get("evaluate") or {}).get("sets") or {}:
+        answers: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
         for model in models:
-            rows = _first_part(stage.folder / "data" / model / name)
-            first: dict[str, Mapping[str, Any]] = {}
-            for row in rows:
-                first.setdefault(str(row["id"]), row)
-            if first:
-                answers[model] = first
+            by_problem: dict[str, list[Mapping[str, Any]]] = {}
+            for row in _first_part(stage.folder / "data" / model / str(name)):
+                by_problem.setdefault(str(row["id"]), []).append(row)
+            if by_problem:
+                answers[model] = by_problem
         ids = list(next(iter(answers.values()), {}))
         if ids:
             items = [_problem(answers, problem) for problem in spread(ids, PROBLEMS)]
@@ -64,9 +75,9 @@ def _first_part(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _problem(answers: Mapping[str, Mapping[str, Mapping[str, Any]]], problem: str) -> dict[str, Any]:
-    shown = next(rows[problem] for rows in answers.values() if problem in rows)
-    told = {model: _answer(rows[problem]) for model, rows in answers.items() if problem in rows}
+def _problem(answers: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], problem: str) -> dict[str, Any]:
+    shown = next(rows[problem][0] for rows in answers.values() if problem in rows)
+    told = {m: [_answer(row) for row in rows[problem][:EACH]] for m, rows in answers.items() if problem in rows}
     return {**_question(shown), "answers": told}
 
 
@@ -82,7 +93,7 @@ def _of_training(stage: Stage) -> dict[str, Any] | None:
     if not moments:
         return None
     items = [
-        {"moment": label, **_question(row), "answers": {label: _answer(row)}}
+        {"moment": label, **_question(row), "answers": {label: [_answer(row)]}}
         for label, rows in moments.items()
         for row in rows
     ]

@@ -1,4 +1,4 @@
-"""The table of models as the page tells it: the lines that models descend in, their shares, and the chart of intervals.
+"""The table of models as the page tells it: the lines that models descend in, their shares and breakdowns.
 
 A line is a root (a measured model that no measured one precedes) and those trained from it, in the table's order. In a
 run with variants a model is its variants' mean; the interval is then over seeds (comparison/arms has the paired ones).
@@ -7,14 +7,11 @@ run with variants a model is its variants' mean; the interval is then over seeds
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from r1_plugins.report.gather import RunFacts
-from r1_plugins.report.svg import drawing, element, fitted, line, number, text, title
 
 ORDER = ("pass@1", "greedy", "hard", "format", "language", "general", "helpful", "safe", "length")
 BESIDE = ("_ci95", "_se_sampling", "_se_problem")
@@ -111,7 +108,13 @@ def breakdowns(models: Sequence[Measured]) -> dict[str, list[tuple[str, str]]]:
             kind = "pass@k and cons@k" if field in ("k", CONSENSUS.removesuffix("=")) else f"by {field}"
             heading = {"k": f"k = {value}", "cons": f"cons@{value}"}.get(field, value)
             found.setdefault(f"{metric} {kind}", []).append((heading, name))
-    return found
+    return {title: sorted(columns, key=_by_k) for title, columns in found.items()}
+
+
+def _by_k(column: tuple[str, str]) -> tuple[str, int]:
+    """pass@k before cons@k, each by its number; what counts nothing keeps its order."""
+    head, _, value = column[0].replace("cons@", "l = ").partition(" = ")
+    return (head, int(value)) if value.isdecimal() else ("", 0)
 
 
 def is_share(models: Sequence[Measured], metric: str) -> bool:
@@ -125,64 +128,3 @@ def shown(value: float | None, *, share: bool) -> str:
     if value is None:
         return UNKNOWN
     return f"{100 * value:.1f}" if share else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-
-
-# --- the chart -----------------------------------------------------------------------------------------
-
-ROW, LABEL, WIDTH = 34.0, 150.0, 760.0
-
-
-def intervals(models: Sequence[Measured], metric: str) -> Markup:
-    """Each model's headline share with its interval, and beside it greedy and hard, where these were measured."""
-    beside = [name for name in ("greedy", "hard") if name != metric and any(m.value(name) is not None for m in models)]
-    height = ROW * len(models) + 14.0 * (len({m.root for m in models}) - 1) + 44
-    right = WIDTH - 56
-
-    def scale(share: float) -> float:
-        return LABEL + (right - LABEL) * share
-
-    drawn = []
-    for tenth in range(0, 11, 2):
-        x = scale(tenth / 10)
-        drawn += [line(x, 8, x, height - 30, "grid"), text(x, height - 14, f"{10 * tenth} %", "tick", "middle")]
-    y, root = 8 + ROW / 2, models[0].root
-    for each in models:
-        if each.root != root:
-            drawn.append(line(0, y - ROW / 2 + 7, right, y - ROW / 2 + 7, "base"))
-            y, root = y + 14, each.root
-        drawn.append(_row(each, metric, beside, y, scale))
-        y += ROW
-    label = "; ".join(f"{m.name} {number(m.value(metric) or 0, share=True)}" for m in models)
-    return drawing(WIDTH, height, f"{metric} of each model: {label}", *drawn, more={"class": "wide"})
-
-
-def _row(each: Measured, metric: str, beside: Sequence[str], y: float, scale: Callable[[float], float]) -> Markup:
-    drawn = [text(LABEL - 14, y + 4, fitted(each.name, 20), "name", "end")]
-    value, limits = each.value(metric), each.interval(metric)
-    for name, mark in zip(beside, (_ring, _diamond), strict=False):
-        other = each.value(name)
-        if other is not None and 0 <= other <= 1:
-            drawn.append(mark(scale(other), y, f"{each.name}: {name} {number(other, share=True)}"))
-    if value is not None and limits is not None:
-        low, high = scale(max(limits[0], 0.0)), scale(min(limits[1], 1.0))
-        drawn += [
-            line(low, y, high, y, "whisker"),
-            line(low, y - 5, low, y + 5, "whisker"),
-            line(high, y - 5, high, y + 5, "whisker"),
-        ]
-    if value is not None:
-        told = f"{each.name}: {metric} {number(value, share=True)}"
-        told += f" (95 %: {number(limits[0], share=True)} to {number(limits[1], share=True)})" if limits else ""
-        circle: dict[str, str | float | int] = {"cx": scale(value), "cy": y, "r": 6.5, "class": "dot c0 big"}
-        drawn.append(element("circle", circle, title(told)))
-        drawn.append(text(WIDTH, y + 4, f"{100 * value:.1f} %", "value", "end"))
-    return element("g", {}, *drawn)
-
-
-def _ring(x: float, y: float, words: str) -> Markup:
-    return element("circle", {"cx": x, "cy": y, "r": 5, "class": "ring c1"}, title(words))
-
-
-def _diamond(x: float, y: float, words: str) -> Markup:
-    d = f"M{x:.1f},{y - 6:.1f}L{x + 6:.1f},{y:.1f}L{x:.1f},{y + 6:.1f}L{x - 6:.1f},{y:.1f}Z"
-    return element("path", {"d": d, "class": "ring c2"}, title(words))

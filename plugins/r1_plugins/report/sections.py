@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from markupsafe import Markup
-
-from r1_plugins.report import bars, curves, graph, samples, scores, texts
-from r1_plugins.report.curves import Panel, Series
+from r1_plugins.report import bars, curves, graph, samples, scores
 from r1_plugins.report.gather import RESOLVED, RunFacts, Stage, log_tail
 from r1_plugins.report.glossary import meaning
-from r1_plugins.report.lines import chart, key
+from r1_plugins.report.intervals import NARROW, WIDE, intervals
 from r1_plugins.report.svg import number
 from r1_plugins.report.teaching import Teaching
 from r1core.errors import R1Error
@@ -22,19 +18,6 @@ from r1core.store import read_json
 LOWER = ("clipped_ratio",)
 """Shares of which less is better, or nothing is best."""
 Told = Mapping[str, Sequence[tuple[float, float]]]
-
-
-def drawn(panel: Panel) -> dict[str, Any]:
-    """A panel as the template shows it."""
-    names = [series.name for series in panel.series]
-    return {
-        "title": panel.title,
-        "unit": panel.unit,
-        "meaning": meaning(panel.metric),
-        "svg": chart(panel),
-        "key": key(names) if len(names) > 1 or panel.metric == "eval" else [],
-        "left_out": panel.left_out,
-    }
 
 
 # --- what the run is about -----------------------------------------------------------------------------
@@ -57,7 +40,7 @@ def story(models: Sequence[scores.Measured]) -> dict[str, Any] | None:
         "meaning": meaning(metric),
         "share": share,
         "lines": lines,
-        "chart": scores.intervals(known, metric) if share else None,
+        "charts": [intervals(known, metric, form) for form in (WIDE, NARROW)] if share else [],
         "beside": [n for n in ("greedy", "hard") if n != metric and any(m.value(n) is not None for m in known)],
     }
 
@@ -139,7 +122,7 @@ def _size(stage: Stage) -> str:
 
 
 def _inputs(stage: Stage) -> str:
-    rewards = [str(each.get("as") or each.get("use")) for each in stage.body.get("rewards") or ()]
+    rewards = dict.fromkeys(str(each.get("as") or each.get("use")) for each in stage.body.get("rewards") or ())
     return ", ".join(rewards) if stage.body.get("problems") else ""
 
 
@@ -152,120 +135,6 @@ def report_of(stage: Stage) -> dict[str, Any]:
     return found if isinstance(found, dict) and "rows" in found else {}
 
 
-# --- learning ------------------------------------------------------------------------------------------
-
-
-def batches_of(facts: RunFacts) -> dict[str, list[texts.Batch]]:
-    """Of each train stage that kept rollouts: its batches."""
-    return {stage.id: found for stage in facts.of("train") if (found := texts.batches(stage))}
-
-
-def learning(
-    facts: RunFacts, told: Mapping[str, Told], batches: Mapping[str, Sequence[texts.Batch]]
-) -> list[dict[str, Any]]:
-    """What the stages that learn from rewards have in common, side by side."""
-    ids = [stage.id for stage in facts.of("train") if "reward" in told.get(stage.id, {})][: curves.MOST_SERIES]
-    right = [_of_columns(told, name, f"rewards/{_first_reward(facts.stages[name])}/mean") for name in ids]
-    panels = [
-        Panel(
-            title="Accuracy",
-            metric="reward accuracy",
-            unit="share of sampled answers that are right",
-            series=_some(right),
-            share=True,
-        ),
-        _of_batches("Length of the thinking", "thinking", "characters", batches, ids, "thinking"),
-        _of_batches(
-            "Thinking in the question's script", "script", "share of letters", batches, ids, "script", share=True
-        ),
-        _of_batches("Reflection words", "reflection", "per 1,000 words", batches, ids, "reflection"),
-        *(
-            Panel(
-                title=title,
-                metric=metric,
-                unit=unit,
-                series=_some([_of_columns(told, name, metric) for name in ids]),
-                share=share,
-            )
-            for title, metric, unit, share in (
-                ("Entropy", "entropy", "nats per token", False),
-                ("Silent groups", "frac_reward_zero_std", "share", True),
-            )
-        ),
-    ]
-    return [drawn(_coarser(panel)) for panel in panels if panel.series]
-
-
-def _coarser(panel: Panel) -> Panel:
-    """Its lines as few means, so that several can be told apart."""
-    lines = tuple(replace(each, points=curves.thinned(each.points, curves.BESIDE)) for each in panel.series)
-    return replace(panel, series=lines)
-
-
-def _first_reward(stage: Stage) -> str:
-    first: Mapping[str, Any] = next(iter(stage.body.get("rewards") or ()), {})
-    return str(first.get("as") or first.get("use") or "")
-
-
-def _of_columns(told: Mapping[str, Told], stage: str, metric: str) -> Series:
-    return Series(name=stage, points=curves.thinned(told[stage].get(metric, ())))
-
-
-def _of_batches(
-    title: str,
-    metric: str,
-    unit: str,
-    batches: Mapping[str, Sequence[texts.Batch]],
-    ids: Sequence[str],
-    field: str,
-    *,
-    share: bool = False,
-) -> Panel:
-    series = [
-        Series(
-            name=stage,
-            points=tuple((b.step, v) for b in batches.get(stage, ()) if math.isfinite(v := getattr(b, field))),
-        )
-        for stage in ids
-    ]
-    return Panel(title=title, metric=metric, unit=unit, series=_some(series), share=share)
-
-
-def _some(series: Sequence[Series]) -> tuple[Series, ...]:
-    return tuple(each for each in series if each.points)
-
-
-def training(
-    facts: RunFacts, told: Mapping[str, Told], batches: Mapping[str, Sequence[texts.Batch]]
-) -> list[dict[str, Any]]:
-    """Each train stage with its charts and the health of its rewards; those that learn from rewards stand open."""
-    found = []
-    for stage in facts.of("train"):
-        own = told.get(stage.id, {})
-        panels = [drawn(panel) for panel in curves.panels(own)]
-        thinking = [
-            _of_batches(title, metric, unit, {stage.id: batches.get(stage.id, [])}, [stage.id], field, share=share)
-            for title, metric, unit, field, share in (
-                ("Length of the thinking", "thinking", "characters", "thinking", False),
-                ("Thinking in the question's script", "script", "share of letters", "script", True),
-                ("Reflection words", "reflection", "per 1,000 words", "reflection", False),
-            )
-        ]
-        panels += [drawn(panel) for panel in thinking if panel.series]
-        last = stage.record.metrics if stage.record is not None else {}
-        found.append(
-            {
-                "stage": stage,
-                "panels": panels,
-                "steps": max((points[-1][0] for points in own.values()), default=0),
-                "health": curves.health(own),
-                "skipped": {n: last[n] for n in ("skipped_steps", "empty_steps", "empty_batch") if last.get(n)},
-                "rl": "reward" in own,
-            }
-        )
-    return found
-
-
 # --- data, cost, lineage ---------------------------------------------------------------------------------
 
 
@@ -275,8 +144,13 @@ def filtered(facts: RunFacts) -> list[dict[str, Any]]:
     for stage in facts.of("sample"):
         report = report_of(stage)
         if report:
-            told = {"stage": stage, "report": report, "chart": bars.funnel(report), "like": _like(report)}
-            found.append(told)
+            told = {
+                "stage": stage,
+                "report": report,
+                "charts": [bars.funnel(report, form) for form in (bars.WIDE, bars.NARROW)],
+                "like": _like(report),
+            }
+            found.append({**told, "health": curves.health(curves.columns(stage))})
     return found
 
 
@@ -391,7 +265,7 @@ def _best_of_first_line(models: Sequence[scores.Measured], labels: Sequence[str]
     return labels.index(best.name) if best is not None else len(labels) - 1
 
 
-def picture(facts: RunFacts, lines: Mapping[str, Sequence[str]]) -> Markup | None:
-    """The pipeline; None for a plan without stages."""
+def pipeline(facts: RunFacts, lines: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The pipeline as a drawing and as a list for a narrow page; no drawing of a plan without stages."""
     found = graph.boxes(facts, lines)
-    return graph.graph(found) if found else None
+    return {"drawing": graph.graph(found) if found else None, "boxes": found}

@@ -1,7 +1,7 @@
 """What the stored answers of a train stage looked like, batch by batch: how long the thinking was, in whose script.
 
-Counted on the texts themselves (`rollouts/`), so it is there whatever a stage is rewarded for. `script` is the mean
-share of letters of the thinking that are of the question's own script: Chinese, Japanese or Korean against the rest.
+Counted on the texts themselves (`rollouts/`), so it is there whatever a stage is rewarded for. `language` is the mean
+share of the thinking's words that are in the question's script: Chinese, Japanese or Korean against the rest.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from r1core.reflection import reflection_share
 from r1core.store.rollouts import FOLDER
 from r1core.store.rows import read_part
 
-EAST = re.compile("[\u1100-\u11ff\u2e80-\u2fdf\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
-LETTER = re.compile(r"[^\W\d_]")
-PARTS = 60
+EASTERN = re.compile("[\u1100-\u11ff\u2e80-\u2fdf\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
+WORD = re.compile(r"[^\W\d_]{2,}")
+PARTS = 30
 """Batches that are read of a stage, evenly spread."""
+READ = ("language", "text", "thinking")
+EASTERN_LANGUAGES = ("zh", "ja", "ko")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Batch:
     """Share of answers that think at all."""
     reflection: float
     """Reflection words per 1,000 words of the answers."""
-    script: float
+    language: float
 
 
 def batches(stage: Stage) -> list[Batch]:
@@ -64,7 +66,7 @@ def step_of(path: Path) -> int:
 
 def _batch(path: Path) -> Batch | None:
     try:
-        rows = list(read_part(path))
+        rows = list(read_part(path, READ))
     except R1Error:
         return None
     if not rows:
@@ -76,22 +78,27 @@ def _batch(path: Path) -> Batch | None:
         thinking=_mean([float(len(text)) for text in thinking]),
         thought=_mean([float(bool(text.strip())) for text in thinking]),
         reflection=_mean([reflection_share(row["text"]) for row in rows]),
-        script=_mean([*_scripts(rows)]),
+        language=_mean([*_languages(rows)]),
     )
 
 
-def _scripts(rows: Sequence[Mapping[str, Any]]) -> Iterator[float]:
+def _languages(rows: Sequence[Mapping[str, Any]]) -> Iterator[float]:
+    """Of each answer whose question has a language: the share of the thinking's words in its script; 0 for none."""
     for row in rows:
-        share = east_share(row["thinking"] or row["text"])
-        asked = east_share(" ".join(str(message.get("content", "")) for message in row["messages"]))
-        if share is not None and asked is not None:
-            yield share if asked > 0.5 else 1 - share
+        if row["language"]:
+            share = eastern_share(row["thinking"] or "")
+            is_eastern = row["language"].lower().startswith(EASTERN_LANGUAGES)
+            yield 0.0 if share is None else share if is_eastern else 1 - share
 
 
-def east_share(text: str) -> float | None:
-    """What part of the letters are Chinese, Japanese or Korean; None without letters."""
-    letters = len(LETTER.findall(text))
-    return len(EAST.findall(text)) / letters if letters else None
+def eastern_share(text: str) -> float | None:
+    """What part of the words are Chinese, Japanese or Korean; None without words. One letter alone is a name, no word.
+
+    A run of eastern characters is one word: these languages write no spaces, and both sides are counted by runs.
+    """
+    eastern, count = EASTERN.subn(" ", text)
+    others = len(WORD.findall(eastern))
+    return count / (count + others) if count + others else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -29,7 +29,9 @@ def write(folder: Path, error: str | None = None) -> Written:
     facts = gather(folder, error)
     try:
         from r1_plugins.report.page import page
-    except ImportError as missing:
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("jinja2", "markupsafe"):
+            raise
         raise SetupError(
             f"a report needs jinja2: {missing}", where="r1 report", fix="pip install 'r1core[train]'"
         ) from missing

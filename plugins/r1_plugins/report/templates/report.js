@@ -48,6 +48,14 @@
     svg.addEventListener("pointerleave", () => hide(svg));
   }
 
+  // what is closed on the screen is open on paper, and closed again behind it
+  let opened = [];
+  const open = () => { const closed = [...document.querySelectorAll("details:not([open])")]; opened.push(...closed); for (const each of closed) each.open = true; };
+  const close = () => { for (const each of opened) each.open = false; opened = []; };
+  const paper = matchMedia("print");
+  if (paper.matches) open();
+  paper.addEventListener("change", (event) => (event.matches ? open() : close()));
+
   const browser = byId("browser");
   if (browser === null) return;
   const sources = JSON.parse(byId("samples-data").textContent);
@@ -71,17 +79,28 @@
   const paired = () => !chosen().items.some((item) => item.moment);
   const shown = () => chosen().items.filter((item) => {
     if (!paired()) return [labels()[0], labels()[1]].includes(item.moment);
-    const [a, b] = labels().map((label) => item.answers[label]?.right);
+    const [a, b] = labels().map((label) => item.answers[label]?.[0].right);
     return { all: true, gained: !a && b, lost: a && !b, wrong: !b }[only.value];
   });
 
-  const answer = (label, found) => {
+  const answer = (label, given, nth) => {
     const article = make("article");
     const head = make("h4", "", label);
     article.append(head);
-    if (!found) { article.append(make("p", "quiet", "no answer is kept")); return article; }
+    if (!given) { article.append(make("p", "quiet", "no answer is kept")); return article; }
+    const found = given[nth];
     if (found.right !== null) head.append(make("span", `verdict ${found.right ? "right" : "wrong"}`, found.right ? "✓ right" : "✗ wrong"));
     head.append(make("span", "", `${found.tokens} tokens${found.cut ? ", cut off" : ""}`));
+    if (given.length > 1) {
+      const step = make("button", "another", `answer ${nth + 1} of ${given.length}`);
+      step.type = "button";
+      step.addEventListener("click", () => {
+        const next = answer(label, given, (nth + 1) % given.length);
+        article.replaceWith(next);
+        next.querySelector(".another").focus();
+      });
+      head.append(step);
+    }
     if (found.thinking !== null) article.append(make("p", "part", "thinking"), make("pre", "thinking", found.thinking || "(empty)"));
     if (found.answer !== null) article.append(make("p", "part", "answer"), make("pre", "final", found.answer || "(empty)"));
     if (found.text) article.append(make("p", "part", "as it was written"), make("pre", "thinking", found.text));
@@ -100,7 +119,7 @@
     byId("question").textContent = item ? item.question : "No problem is of this kind.";
     byId("reference").textContent = item?.reference ? `reference: ${item.reference}` : "";
     const wanted = !item ? [] : item.moment ? [item.moment] : [...new Set(labels())];
-    byId("answers").replaceChildren(...wanted.map((label) => answer(label, item.answers[label])));
+    byId("answers").replaceChildren(...wanted.map((label) => answer(label, item.answers[label], 0)));
   };
   const begin = () => {
     const found = chosen();
