@@ -77,14 +77,17 @@ def built_in() -> list[tuple[str, str, str]]:
     for loaded in host.components():
         names[_folder(loaded.cls.__module__)][loaded.kind].append(_named(loaded.cls))
     rows = {}
+    observers: dict[str, list[str]] = defaultdict(list)
     for provider in (p for p in host.providers if p.builtin):
         folder = _folder(provider.target)
         module = HERE / "r1_plugins" / folder / "__init__.py"
         brings = [f"{kind} {', '.join(found)}" for kind, found in names[folder].items()]
         if provider.name.startswith(COMMAND):
             brings.append(f"command `r1 {provider.name.removeprefix(COMMAND)}`")
+        if not brings:
+            observers[folder].append(f"`{provider.name}`")
         what = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").splitlines()[0]
-        rows[folder] = (folder, "; ".join(brings) or f"observer `{provider.name}`", what)
+        rows[folder] = (folder, "; ".join(brings) or f"observer {', '.join(sorted(observers[folder]))}", what)
     return [rows[folder] for folder in sorted(rows)]
 
 

@@ -51,7 +51,7 @@ def schema_text(host: PluginHost) -> str:
         if row.status not in FINE:
             _warn(f"{row.name} ({row.distribution} {row.version}) {row.status}: left out: {row.detail}")
     plugins = [row.name for row in rows if row.status == "ok" and not row.name.startswith(BY_THEMSELVES)]
-    observers = [name for name in plugins if _observes(host, name)]
+    observers = {name: host.observer_options(name) for name in plugins if _observes(host, name)}
     schema = recipe_schema(host.components(), observers, _warn)
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from r1core.choices import KIND_IN_SCHEMA, Use
+from r1core.choices import KIND_IN_SCHEMA, ObserverOptions, Use
 from r1core.components import CONTRACTS, NAME, Component, Trainer
 from r1core.plugins import Loaded
 from r1core.recipe.schema import UseReward
@@ -31,6 +31,7 @@ IN_SLOTS = ("source", "reward")
 LOCAL = r"^\.\.?/.*\.py:\w+$"
 SLOT = r"^[^./][^/:]*$"
 Json = dict[str, Any]
+NO_OBSERVERS: Mapping[str, type[ObserverOptions] | None] = {}
 
 
 class _Generator(GenerateJsonSchema):
@@ -43,13 +44,16 @@ class _Generator(GenerateJsonSchema):
 
 
 def recipe_schema(
-    components: Sequence[Loaded], observers: Sequence[str] = (), report: Callable[[str], None] = print
+    components: Sequence[Loaded],
+    observers: Mapping[str, type[ObserverOptions] | None] = NO_OBSERVERS,
+    report: Callable[[str], None] = print,
 ) -> Json:
-    """The schema, with the options of all these components; `report` gets a line for each whose options cannot be
-    told (they are free then)."""
+    """The schema, with the options of all these components and observers; `report` gets a line for each component
+    whose options cannot be told (they are free then)."""
     told = [c for c in components if _can_tell(c, report)]
     configs = {c.cls.Config: None for c in told}
-    models: list[type[Any]] = [Written, *BESIDE.values(), *configs]
+    watching = [options for options in observers.values() if options is not None]
+    models: list[type[Any]] = [Written, *BESIDE.values(), *configs, *watching]
     with warnings.catch_warnings(action="ignore"):  # of defaults that JSON has no words for
         schemas, defs = models_json_schema([(m, "validation") for m in models], schema_generator=_Generator)
     definitions: dict[str, Json] = defs.get("$defs", {})
@@ -59,7 +63,7 @@ def recipe_schema(
         definitions[_key(loaded)] = _component(loaded, block, blocks)
     for kind in CONTRACTS:
         definitions[kind] = _kind(kind, [c for c in components if c.kind == kind], blocks)
-    definitions["observer"] = {"type": "string", "anyOf": [{"enum": sorted(observers)}, {"type": "string"}]}
+    definitions["observer"] = _observer(observers, blocks)
     whole = {"$schema": DIALECT, **blocks[Written], "$defs": definitions}
     return _without_unused(typing.cast(Json, _cleaned(whole, definitions)))
 
@@ -117,6 +121,22 @@ def _kind(kind: str, components: Sequence[Loaded], blocks: Mapping[Any, Json]) -
     loose = {"type": "object", "properties": {**beside, "use": use}, "required": ["use"]}
     chosen = [{"const": c.name, "description": _says(c.cls)} for c in components]
     return {"anyOf": [*chosen, use, *({"$ref": REF + _key(c)} for c in components), loose]}
+
+
+def _observer(observers: Mapping[str, type[ObserverOptions] | None], blocks: Mapping[Any, Json]) -> Json:
+    """A name, or `{use: name, option: ...}` with the options of that observer; of one that is not here, any."""
+    named: Json = {"type": "string", "anyOf": [{"enum": sorted(observers)}, {"type": "string"}]}
+    chosen = [
+        {
+            "type": "object",
+            "properties": {"use": {"const": name}, **(blocks[options].get("properties", {}) if options else {})},
+            "required": ["use"],
+            "additionalProperties": False,
+        }
+        for name, options in sorted(observers.items())
+    ]
+    loose = {"type": "object", "properties": {"use": {"not": {"enum": sorted(observers)}}}, "required": ["use"]}
+    return {"anyOf": [named, *chosen, loose]}
 
 
 def _foreign(names: Sequence[str]) -> Json:

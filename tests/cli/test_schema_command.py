@@ -185,7 +185,11 @@ def test_names_presets_and_words_are_listed() -> None:
     described = defs["advantage:grpo"]["description"]
     assert "grpo" in trainer.presets
     assert {"const": "grpo", "description": described} in defs["advantage"]["anyOf"]
-    assert defs["observer"]["anyOf"][0]["enum"] == ["tensorboard", "trackio", "wandb"]
+    named, *chosen = defs["observer"]["anyOf"]
+    assert named["anyOf"][0]["enum"] == ["tensorboard", "trackio", "wandb"]
+    options = {each["properties"]["use"].get("const"): set(each["properties"]) for each in chosen}
+    assert options["tensorboard"] == {"use"}
+    assert {"use", "mode", "upload"} < options["wandb"]
     assert defs["SampleSpec"]["properties"]["answers"]["enum"] == ["model", "given", "given_with_thinking"]
 
 

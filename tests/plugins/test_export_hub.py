@@ -109,6 +109,15 @@ def test_it_is_created_private_unless_asked(hub: Hub, folder: Path, tmp_path: Pa
     assert created["visibility"] == ("public" if public else "private")
 
 
+@pytest.mark.parametrize("public", [False, True])
+def test_an_upload_that_is_done_says_its_revision(hub: Hub, folder: Path, tmp_path: Path, public: bool) -> None:
+    said = done(folder, tmp_path / "out", "--push-to-hub", "me/r1", *(["--public"] if public else []))
+    assert f"pushed to me/r1 ({'public' if public else 'private'}), revision {REVISION}" in said
+    (commit,) = [body for method, path, body in hub.seen if method == "POST" and "/commit/" in path]
+    sent = {row["value"]["path"] for line in commit.splitlines() if (row := json.loads(line))["key"] == "file"}
+    assert sent == {path.name for path in (tmp_path / "out").iterdir()}
+
+
 def test_a_repository_that_is_public_already_gets_nothing_that_is_meant_to_be_private(
     hub: Hub, folder: Path, tmp_path: Path
 ) -> None:

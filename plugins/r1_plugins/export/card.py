@@ -140,7 +140,8 @@ def _metrics(facts: Facts) -> Iterator[str]:
     yield "Intervals are over problems: where the number would lie on other problems like these."
     yield ""
     for name, measured in own.manifest.items():
-        yield f"- {code(name)}: {_measured(measured)}"
+        if any(metric.partition("/")[0] == name for metric, _, _ in found):  # not every model is measured on every set
+            yield f"- {code(name)}: {_measured(measured)}"
     yield ""
     yield from _beside(facts, own)
 
@@ -161,6 +162,8 @@ def _how(own: Lineage, name: str) -> str:
     if not measured:
         first = next(iter(own.manifest), "")
         return f"on the answers to {code(first)}" if first else ""
+    if "=" in (part := name.partition("/")[2]) and not part.startswith(("k=", "cons=")):
+        return f"those of {code(name.partition('/')[0])} with {code(part)}"
     greedy = measured["temperature"] == 0
     way = "greedy" if greedy else f"T = {measured['temperature']:g}, top-p {measured['top_p']:g}"
     return f"{measured['problems']['number']:,} problems, {_times(measured['samples'])}, {way}"

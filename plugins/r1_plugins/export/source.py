@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from r1core.errors import RecipeError, RefusedError
+from r1core.model_names import find_model
 from r1core.store import RunDirectory
 
 ADAPTER, CONFIG = "adapter_config.json", "config.json"
@@ -63,7 +64,7 @@ def find_source(model: Path, base: Path | None) -> Source:
             return _adapter(folder, base)
     if base is not None:
         raise RecipeError("--base goes with an adapter, and this is none", where=str(model), fix="leave --base out")
-    folder = _model_folder(model)
+    folder = find_model(str(model), command="export")
     stage = folder.parent
     run = stage.parent.parent
     if folder.name != "model" or stage.parent.name != "stages" or not (run / RESOLVED).is_file():
@@ -98,20 +99,7 @@ def _adapter(folder: Path, base: Path | None) -> Source:
         said = f"it was trained on {named!r}" if named else "it does not say what it was trained on"
         fix = "give the folder of that model: --base FOLDER"
         raise RecipeError(f"the adapter needs its model, and {said}, no folder here", where=str(folder), fix=fix)
-    return Source(folder=_model_folder(chosen), adapter=folder, base_name=named)
-
-
-def _model_folder(given: Path) -> Path:
-    for folder in (given, given / "model"):
-        if (folder / CONFIG).is_file():
-            return folder
-    if not given.is_dir():
-        raise RecipeError(f"there is no folder {given}", where="MODEL", fix=EXPECTED)
-    models = sorted(config.parent for config in given.glob("stages/*/model/config.json"))
-    if models:
-        listed = "\n  ".join(f"r1 export {model} OUT" for model in models)
-        raise RecipeError(f"{given} is a run with {len(models)} models", where="MODEL", fix=f"choose one:\n  {listed}")
-    raise RecipeError(f"{given} holds no model: no config.json", where="MODEL", fix=EXPECTED)
+    return Source(folder=find_model(str(chosen), command="export"), adapter=folder, base_name=named)
 
 
 def _require_sealed(run: Path, stage: str) -> None:

@@ -26,6 +26,7 @@ LAST = {
     "eval/pair_accuracy": "held-out pairs {:.3f}",
     "completions/mean_length": "answers of {:.0f} tokens",
 }
+FATES = ("edited", "rejected", "unchanged")
 SHORT = 12
 
 
@@ -51,7 +52,13 @@ def _sample(step: Step) -> str:
 
 
 def _review(step: Step) -> str:
-    return "a dataset that people went through."
+    """What people changed; where they changed nothing, nobody can tell whether they looked."""
+    edited, rejected, left = (int(step.record.metrics.get(f"review/{fate}", 0)) for fate in FATES)
+    if not edited + rejected:
+        return f"{left:,} answers laid out for people to review; none was edited or rejected."
+    return (
+        f"{left + edited + rejected:,} answers laid out for people to review: {edited:,} edited, {rejected:,} rejected."
+    )
 
 
 def _other(step: Step) -> str:

@@ -33,8 +33,9 @@ def review(data: Path, output: Path | None, port: int | None, no_browser: bool) 
     from r1_plugins.review.server import serve
 
     export = find_export(data)
+    answers = Exported.read(export)
     target = output or recipe_path(export)
-    with Decisions.open(Exported.read(export), target) as decisions:
+    with Decisions.open(answers, target) as decisions:
         serve(decisions, port=port, browser=not no_browser, say=lambda text: click.echo(untrusted(text)))
         counts = decisions.counts()
     click.echo(untrusted(f"{', '.join(f'{name} {count}' for name, count in counts.items())}: {target}"))

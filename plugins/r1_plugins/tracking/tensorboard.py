@@ -3,12 +3,14 @@
     observers: [tensorboard]            # in the recipe, then: tensorboard --logdir runs/<name>/tensorboard
 
 It uses tensorboard's own writer, which needs neither torch nor tensorflow. Where the package is
-missing it says so once, when the run starts, and the run goes on without it.
+missing it says so once, when the run starts, and the run goes on without it. A stage that goes on says at
+which step, so that what it wrote beyond it before a kill is not shown twice.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from r1core.types import Step
 
 WRITERS: dict[str, Any] = {}
 """The open writer of each stage that runs in this process."""
+UNSTARTED: dict[str, Any] = {}
+"""The outputs of stages that have had no step yet in this process."""
 
 
 def installed() -> bool:
@@ -43,9 +47,11 @@ def r1_stage_start(folder: Path, stage: str) -> None:
     if not installed():
         return
     from tensorboard.summary import Writer
+    from tensorboard.summary._output import DirectoryOutput
 
     _close(stage)
-    WRITERS[stage] = Writer(str(folder.parent.parent / "tensorboard" / stage))
+    UNSTARTED[stage] = DirectoryOutput(str(folder.parent.parent / "tensorboard" / stage))
+    WRITERS[stage] = Writer(UNSTARTED[stage])
 
 
 @hookimpl
@@ -53,6 +59,8 @@ def r1_step_end(stage: str, step: int, report: Step) -> None:
     """One scalar for each metric of the step."""
     writer = WRITERS.get(stage)
     if writer is not None:
+        if stage in UNSTARTED:
+            _start(UNSTARTED.pop(stage), step)
         for name, value in report.metrics.items():
             writer.add_scalar(name, value, step)
 
@@ -74,7 +82,20 @@ def r1_run_end() -> None:
         _close(stage)
 
 
+def _start(output: Any, step: int) -> None:
+    """Tell readers that all they have from this step on is void; of a stage that starts anew, all they have.
+
+    They heed every such mark but a folder's first, and its public writer cannot write one.
+    """
+    from tensorboard.compat.proto import event_pb2
+
+    mark = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    event = event_pb2.Event(wall_time=time.time(), step=step if step > 1 else 0, session_log=mark)
+    output._ev_writer.add_event(event)
+
+
 def _close(stage: str) -> None:
+    UNSTARTED.pop(stage, None)
     writer = WRITERS.pop(stage, None)
     if writer is not None:
         writer.close()
