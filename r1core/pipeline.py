@@ -32,11 +32,12 @@ from r1core.events import (
 )
 from r1core.interrupts import Interrupts
 from r1core.plugins import Observers, PluginHost
-from r1core.preflight import check_half_done, check_machine, check_reviews, check_sources
+from r1core.preflight import check_half_done, check_machine, check_reviews, check_sources, needed
 from r1core.processes import Finished, StageProcess, prepare
 from r1core.recipe.plan import Plan, StagePlan, write_resolved
 from r1core.scheduling import by_chain, default_jobs
 from r1core.stages.child import arguments_of, run_in_process
+from r1core.stages.earlier import check_alike
 from r1core.stages.gates import check_gates
 from r1core.store import RunDirectory, read_json, write_json, write_text
 from r1core.types import Step
@@ -83,10 +84,11 @@ def run_plan(
     wanted = [stage for stage in plan.stages if stage.id in kept]
     with Interrupts() as interrupts:
         try:
-            check_machine(wanted)
+            check_machine(wanted, plan)
             check_half_done(plan, folder, [stage for stage in wanted if stage.id not in forced])
             check_reviews(plan, folder, [stage for stage in wanted if not forced.issuperset(stage.inputs)])
             check_sources(plan, wanted)
+            check_alike(plan, plan.stages)
             with RunDirectory.open(folder) as directory:
                 pipeline = _Pipeline(plan, host, directory, listener, interrupts)
                 return pipeline.run(wanted, forced, jobs or default_jobs())
@@ -134,7 +136,7 @@ class _Pipeline:
             found = self._write_results(anew=anew)
             error = ""
         except Exception as failure:
-            error = str(failure)
+            error = str(failure) or type(failure).__name__
             raise
         finally:
             self.observers.run_end(folder=folder, error=error)
@@ -182,7 +184,9 @@ class _Pipeline:
         self.done = self._skip([stage for stage in wanted if states[stage.id] == UNCHANGED])
         waiting = by_chain([stage for stage in wanted if stage.id not in self.done])
         if waiting:
-            heavy = {name for stage in waiting for component in stage.here for name in component.cls.preload}
+            heavy = {
+                name for stage in waiting for component in needed(stage, self.plan) for name in component.cls.preload
+            }
             prepare([run_in_process.__module__, *sorted(heavy)])
         try:
             with self.interrupts.noted():
@@ -234,7 +238,8 @@ class _Pipeline:
             self.listener(StageSkipped(stage=stage.id))
         for stage in unchanged:
             record = self.directory.stage(stage.id).record()
-            check_gates(stage.id, stage.stage.gate, record.metrics if record is not None else {})
+            metrics = record.metrics if record is not None else {}
+            check_gates(stage.id, stage.stage.gate, metrics, self.directory.stage(stage.id).data)
         return {stage.id for stage in unchanged}
 
     def _start(self, stage: StagePlan) -> StageProcess:
@@ -282,7 +287,7 @@ class _Pipeline:
         stage = self.plan.stage(stage_id)
         if stage.kind == "evaluate":
             self._write_results(anew=True)  # a table is of use even where a gate refuses it
-        check_gates(stage_id, stage.stage.gate, heard.metrics)
+        check_gates(stage_id, stage.stage.gate, heard.metrics, self.directory.stage(stage_id).data)
 
     # --- what is left ----------------------------------------------------------------------------
 

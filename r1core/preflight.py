@@ -11,6 +11,7 @@ from pathlib import Path
 from r1core.choices import Use, key_names
 from r1core.components import ProblemSource
 from r1core.errors import RecipeError, SetupError
+from r1core.plugins import Loaded
 from r1core.recipe.difference import differences
 from r1core.recipe.elsewhere import Elsewhere
 from r1core.recipe.plan import Plan, StagePlan
@@ -21,9 +22,10 @@ from r1core.stages.review_file import read_reviews
 from r1core.store import RunDirectory, StageRecord
 
 
-def check_machine(stages: Sequence[StagePlan]) -> None:
-    """Raise one SetupError with everything that these stages need and this machine lacks."""
-    used = {(c.kind, c.name): c for stage in stages for c in stage.here}
+def check_machine(stages: Sequence[StagePlan], plan: Plan | None = None) -> None:
+    """Raise one SetupError with everything that these stages need and this machine lacks; with the plan, evaluations of
+    answers that are there already need no engine."""
+    used = {(c.kind, c.name): c for stage in stages for c in needed(stage, plan)}
     lacking = [
         f"{c.kind} {c.name} ({c.distribution} {c.version}): {finding}"
         for c in (used[key] for key in sorted(used))
@@ -37,6 +39,19 @@ def check_machine(stages: Sequence[StagePlan]) -> None:
     ]
     if lacking:
         raise SetupError("this machine lacks:\n" + "\n".join(f"  {each}" for each in lacking), fix="see: r1 doctor")
+
+
+def needed(stage: StagePlan, plan: Plan | None) -> Iterator[Loaded]:
+    """The stage's components that are used in r1core's own interpreter."""
+    own = stage.stage
+    measures = plan is not None and own.evaluate is not None and own.train is None
+    opens_none = measures and all(model in _answered_ids(plan) for model in own.models)
+    return (each for each in stage.here if not (opens_none and each.kind in ("policy", "sampler")))
+
+
+def _answered_ids(plan: Plan | None) -> frozenset[str]:
+    """The stages whose artifact is answers."""
+    return frozenset(each.id for each in plan.stages if each.kind == "sample") if plan is not None else frozenset()
 
 
 def _lacks_parquet(stages: Sequence[StagePlan]) -> Iterator[str]:

@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 
 from r1core.errors import RecipeError, SetupError
+from r1core.recipe.earlier import MANIFEST, facts_of
 from r1core.recipe.loader import load_yaml
 from r1core.recipe.measures import part_names
 from r1core.recipe.schema import EvalSet
-from r1core.stages.manifest import MANIFEST, TEMPLATE
 from r1core.stages.measured import by_problem, correctness
 from r1core.store import RunDirectory, StageRecord, read_json, read_rows
 from r1core.types import Floats
 
 RESOLVED = "recipe.resolved.yaml"
 RESULTS = "results.json"
+MARKED = ("id", "sample", "answer", "status", "parts")
+"""What a score is made of: the texts are left on the disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +125,7 @@ class FinishedRun:
         path = RunDirectory(self.path).stage(model.evaluation).data / MANIFEST
         if not path.is_file():
             return {}
-        told = _read(path)
-        return {**told["sets"][metric], TEMPLATE: told["models"][model.id].get(TEMPLATE, "")}
+        return facts_of(_read(path, _stamp(path)), model.id, metric)
 
     def reported(self, model: Model) -> Mapping[str, Any]:
         """The model's metrics in the evaluation's `results.json`."""
@@ -142,7 +143,7 @@ class FinishedRun:
             return None
         folder = RunDirectory(self.path).stage(model.evaluation).data
         try:
-            rows = list(read_rows(folder / model.id / metric))
+            rows = list(read_rows(folder / model.id / metric, MARKED))
         except SetupError:
             value = _row_of(folder / RESULTS, model.id).get(metric)
             return None if value is None else Scored(ids=(metric,), values_P=np.array([float(value)]))
@@ -153,25 +154,32 @@ class FinishedRun:
         return Scored(ids=ids, values_P=values_P, answers=wanted.samples)
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is written anew: one process may look at a run before and after."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
 @functools.cache
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path, stamp: tuple[int, int]) -> Mapping[str, Any]:
     found: Mapping[str, Any] = read_json(path)
     return found
 
 
 @functools.cache
-def _rows_of(path: Path) -> Mapping[str, Mapping[str, Any]]:
+def _rows_of(path: Path, stamp: tuple[int, int]) -> Mapping[str, Mapping[str, Any]]:
     return {row["model"]: row["metrics"] for row in read_json(path)}
 
 
 def _row_of(path: Path, model: str) -> Mapping[str, Any]:
-    return _rows_of(path).get(model, {})
+    return _rows_of(path, _stamp(path)).get(model, {})
 
 
 def table_of(scores: list[Scored]) -> Floats:
     """Scores of several seeds as one table, (S, P), over the problems that all have; one column where they were asked
     different ones."""
-    common = [name for name in scores[0].ids if all(name in set(each.ids) for each in scores)]
+    asked = [frozenset(each.ids) for each in scores]
+    common = [name for name in scores[0].ids if all(name in ids for ids in asked)]
     if not common:
         return np.array([[_mean(each.values_P)] for each in scores])
     places = [{name: i for i, name in enumerate(each.ids)} for each in scores]

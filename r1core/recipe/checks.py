@@ -20,6 +20,7 @@ from r1core.recipe.gating import check_gating
 from r1core.recipe.measures import check_measures
 from r1core.recipe.names import Draft, Reference, asks_elsewhere
 from r1core.recipe.reading import missing, unread
+from r1core.recipe.regressions import check_regressions
 from r1core.recipe.remote import check_remote
 from r1core.recipe.resolve import Resolved
 from r1core.recipe.schema import Scratch, StageKind
@@ -52,7 +53,7 @@ def check_graph(resolved: Resolved, drafts: Sequence[Draft]) -> None:
     ]
     own = (
         *(_inputs, _folder, _scratch, _reviewed, _given, _schedules, _ahead, _estimators, _filters, _forgetful),
-        *(check_balance, check_measures, check_gating, check_teachers, check_remote),
+        *(check_balance, check_measures, check_regressions, check_gating, check_teachers, check_remote),
     )
     found += [f for d in drafts for check in own for f in check(resolved, d)]
     if not found:

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from r1core.errors import Diagnostic
+from r1core.recipe.limits import Bound
 from r1core.recipe.names import Draft
 from r1core.recipe.resolve import Resolved
-from r1core.recipe.schema import Bound, EvalSet, Stage
+from r1core.recipe.schema import EvalSet, Stage
 from r1core.suggest import closest, did_you_mean, is_slip
 
 PREFIX = "eval/"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from r1core.choices import Kind, Options, Uncounted, Use, UseFilter, UseSource
+from r1core.recipe.limits import Bound, Gate
 from r1core.recipe.signals_spec import SignalsSpec
 from r1core.schedules import Schedule, Window
 
@@ -213,26 +214,6 @@ class ReviewSpec(Options):
     )
 
 
-class Bound(Options):
-    """A metric and its limits."""
-
-    metric: str = Field(description="a metric of the stage")
-    min: float | None = Field(None, description="lowest value allowed")
-    max: float | None = Field(None, description="highest value allowed")
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if self.min is None and self.max is None:
-            raise ValueError(f"nothing limits {self.metric!r}: give `min`, `max` or both")
-        return self
-
-    def violated(self, value: float) -> bool:
-        """Whether `value` lies outside, or is not a number."""
-        too_low = self.min is not None and not value >= self.min
-        too_high = self.max is not None and not value <= self.max
-        return too_low or too_high
-
-
 class Extend(Options):
     """Train on when a metric has not been reached at the end."""
 
@@ -313,7 +294,7 @@ class Stage(Options):
     rollouts: RolloutRecord = Field(
         default_factory=RolloutRecord, description="what is kept of the answers that it learned from"
     )
-    gate: list[Bound] = Field(default_factory=list, description="limits that stop the run (exit 4)")
+    gate: list[Gate] = Field(default_factory=list, description="limits that stop the run (exit 4)")
     extend: Extend | None = Field(None, description="train on when a metric is not reached")
     threads: int = Field(1, ge=1, description="compute threads of the stage's process, or of each of its ranks")
     stall_s: float = Field(

@@ -11,25 +11,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 from r1core.choices import Use
 from r1core.components import Policy, Sampler
 from r1core.errors import RecipeError
 from r1core.events import SampleShown, StepDone
+from r1core.recipe.earlier import MANIFEST
 from r1core.recipe.schema import EvalSet, EvaluateSpec
 from r1core.scoring import ScoringService
 from r1core.stages.base import Job
 from r1core.stages.given import groups_of
-from r1core.stages.manifest import MANIFEST, manifest, set_facts, templates
+from r1core.stages.manifest import manifest, sampled_facts, set_facts, templates
 from r1core.stages.measured import Measured, Row, measured
 from r1core.stages.problems import first
 from r1core.stages.sampling import sample_groups
 from r1core.stages.units import Units
 from r1core.store import MetricsWriter, problem_of, read_rows, rollout_row, write_json
 from r1core.store.metrics import METRICS
-from r1core.types import Group, Problem, Verdict
+from r1core.types import Group, Problem, Rollout, Score, Verdict
 from r1core.world import share, whole
 
 
@@ -85,7 +86,7 @@ def run(job: Job) -> dict[str, float]:
     spec = job.stage.stage.evaluate
     assert spec is not None, "an evaluate stage says what to measure"
     chunks = {name: _chunks(job, wanted, spec.chunk) for name, wanted in spec.sets.items()}
-    facts = {name: set_facts(job, spec.sets[name], [p for own in chunks[name] for p in own]) for name in chunks}
+    facts = {name: set_facts(job.plan, job.stage, spec.sets[name], list(chain(*own))) for name, own in chunks.items()}
     plan = _plan(job, spec, chunks)
     marks: dict[str, Mapping[str, str]] = {}
     ends = list(accumulate(len(own) for _, own in plan))
@@ -111,7 +112,8 @@ def run(job: Job) -> dict[str, float]:
                 job.log(step, event.metrics, writer)
     write_json(job.folder / "data" / "results.json", rows)
     sets = {model: _sets(spec, model) for model in marks}
-    write_json(job.folder / "data" / MANIFEST, manifest(facts, marks, sets))
+    sampled = {model: sampled_facts(job.plan, model) for model in marks}
+    write_json(job.folder / "data" / MANIFEST, manifest(facts, marks, sets, sampled))
     _say_templates(job, marks)
     return job.last_metrics
 
@@ -190,13 +192,21 @@ def _judge(job: Job, spec: EvaluateSpec, scoring: ScoringService, units: Units, 
         if groups:
             with scoring.batch([len(group.rollouts) for group in groups]) as batch:
                 groups = batch.finish(groups)
-        rows = [
-            rollout_row(rollout, score, Verdict(keep=True))
-            for group in groups
-            for rollout, score in zip(group.rollouts, group.scores, strict=True)
-        ]
+        rows = [_judged(*pair) for group in groups for pair in zip(group.rollouts, group.scores, strict=True)]
+        refused = sum(not row["keep"] for row in rows)
+        if refused:
+            job.note(f"{refused} of {len(rows)} answers of {unit.model} in {unit.set} were refused: unknown, not wrong")
         folder = job.folder / "data" / unit.model / unit.set
         units.finish(rows, folder, part=unit.part, told={"model": unit.model, "set": unit.set, "marks": {}})
+
+
+def _judged(rollout: Rollout, score: Score) -> dict[str, Any]:
+    """The row of an answer that was there. What was refused has no text, so nothing is known of it."""
+    if not rollout.refused:
+        return rollout_row(rollout, score, Verdict(keep=True))
+    reason = f"refused: {rollout.refused}"
+    unknown = Score(value=math.nan, status="infrastructure", reason=reason)
+    return rollout_row(rollout, unknown, Verdict(keep=False, reason=reason))
 
 
 def _answered(job: Job, unit: _Unit, group: Group | None, problem: Problem, samples: int) -> Group:

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from r1core.errors import RecipeError, RefusedError
-from r1core.recipe.schema import Bound
+from r1core.recipe.limits import Bound, Gate
+from r1core.stages.earlier import check_regression
 
 
-def check_gates(stage: str, gates: Sequence[Bound], metrics: Mapping[str, float]) -> None:
-    """Refuse metrics outside their limits. A metric that nobody computed is a mistake, not a pass."""
+def check_gates(stage: str, gates: Sequence[Gate], metrics: Mapping[str, float], data: Path) -> None:
+    """Refuse metrics outside their limits, those of earlier evaluations too; `data` has the stage's own results.
+    A metric that nobody computed is a mistake, not a pass."""
     for gate in gates:
         value = value_of(gate, metrics, where=f"stages.{stage}.gate")
         if gate.violated(value):
@@ -20,6 +23,8 @@ def check_gates(stage: str, gates: Sequence[Bound], metrics: Mapping[str, float]
                 where=f"stages.{stage}.gate",
                 fix="look at the stage's metrics.jsonl; loosen the gate or change the stage",
             )
+        if gate.results is not None:
+            check_regression(stage, gate, data)
 
 
 def value_of(bound: Bound, metrics: Mapping[str, float], *, where: str) -> float:

@@ -16,23 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from r1core.choices import Use
+from r1core.recipe.earlier import TEMPLATE
 from r1core.recipe.fingerprint import digest
 from r1core.recipe.measures import part_names
+from r1core.recipe.plan import Plan, StagePlan
 from r1core.recipe.schema import EvalSet
-from r1core.stages.base import Job
 from r1core.types import Problem
 
-MANIFEST = "manifest.json"
 SHOWN = 12
 """Characters of a hash that people read."""
-TEMPLATE, TOKENIZER = "template", "tokenizer"
+TOKENIZER = "tokenizer"
+RECORDED = "recorded answers"
 KEYS = "(seed, stage, 'evaluate', set, place of the problem, number of the answer)"
 """What the key of an answer is derived from (keys.py): the same for every model."""
 
 
-def set_facts(job: Job, wanted: EvalSet, problems: Sequence[Problem]) -> dict[str, Any]:
-    """How one set is measured, whichever model answers."""
-    stage, counted = job.stage.stage, job.stage.made_from["stage"]
+def set_facts(plan: Plan, own: StagePlan, wanted: EvalSet, problems: Sequence[Problem]) -> dict[str, Any]:
+    """How one set is measured, whichever model of the stage answers; sampled_facts has what else a model has."""
+    stage, counted = own.stage, own.made_from["stage"]
     parts = part_names([reward.part for reward in stage.rewards])
     rewards = zip(parts, stage.rewards, counted.get("rewards", ()), strict=True)
     assert stage.sampler is not None, "the plan gives every evaluation a sampler"
@@ -45,10 +46,34 @@ def set_facts(job: Job, wanted: EvalSet, problems: Sequence[Problem]) -> dict[st
         "max_new_tokens": stage.sampling.max_new_tokens.at(0, 1),
         "reward": wanted.reward or parts[0],
         "at_least": wanted.at_least,
-        "sampler": _component(job, "sampler", stage.sampler, counted["sampler"]),
-        "rewards": {part: _component(job, "reward", use, options) for part, use, options in rewards},
-        "seed": job.stage.seed,
+        "sampler": _component(plan, "sampler", stage.sampler, counted["sampler"]),
+        "rewards": {part: _component(plan, "reward", use, options) for part, use, options in rewards},
+        "seed": own.seed,
         "keys": KEYS,
+    }
+
+
+def sampled_facts(plan: Plan, model: str) -> dict[str, Any]:
+    """What is otherwise for answers that a sample stage left: who sampled them, and how. Of recorded ones nobody knows;
+    of a model elsewhere the name and address say which it is, not how it was asked."""
+    own = plan.stage(model)
+    if own.stage.sample is None:
+        return {}
+    spec, sampling = own.stage.sample, own.stage.sampling
+    if spec.answers == "given":
+        unknown = dict.fromkeys(("temperature", "top_p", "max_new_tokens", "seed"))
+        return {"sampler": {"use": RECORDED, "source": "", "options": "{}"}, **unknown, "keys": ""}
+    assert own.stage.sampler is not None, "the plan gives every stage its engines"
+    elsewhere = own.stage.model is None
+    options = {} if elsewhere else own.made_from["stage"]["sampler"]
+    return {
+        "sampler": _component(plan, "sampler", own.stage.sampler, options),
+        "temperature": sampling.temperature.at(0, 1),
+        "top_p": sampling.top_p,
+        "max_new_tokens": sampling.max_new_tokens.at(0, 1),
+        "keys": "the endpoint's own" if elsewhere else "(seed, stage, 'sample', unit, problem, number of the answer)",
+        "instruction": spec.instruction,
+        "shots": [shot.model_dump() for shot in spec.shots],
     }
 
 
@@ -56,9 +81,9 @@ def _content(problem: Problem) -> list[Any]:
     return [problem.id, [dict(message) for message in problem.messages], problem.reference]
 
 
-def _component(job: Job, kind: str, use: Use, options: Mapping[str, Any]) -> dict[str, str]:
+def _component(plan: Plan, kind: str, use: Use, options: Mapping[str, Any]) -> dict[str, str]:
     """Which one, of which version and source, with which options: those that decide what comes out."""
-    loaded = job.plan.loaded(kind, use)
+    loaded = plan.loaded(kind, use)
     name = Path(loaded.name).name if loaded.local else loaded.name  # wherever the file lies
     return {
         "use": f"{name} ({loaded.distribution} {loaded.version})",
@@ -73,12 +98,17 @@ def like(facts: Mapping[str, Any], marks: Mapping[str, str]) -> str:
 
 
 def manifest(
-    facts: Mapping[str, Mapping[str, Any]], marks: Mapping[str, Mapping[str, str]], sets: Mapping[str, Sequence[str]]
+    facts: Mapping[str, Mapping[str, Any]],
+    marks: Mapping[str, Mapping[str, str]],
+    sets: Mapping[str, Sequence[str]],
+    sampled: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The whole of it: `facts` by set, `marks` and `sets` by model."""
-    models = {
-        model: {**own, "like": {name: like(facts[name], own) for name in sets[model]}} for model, own in marks.items()
-    }
+    """The whole of it: `facts` by set; `marks`, `sets` and what is `sampled` otherwise by model."""
+    models: dict[str, dict[str, Any]] = {}
+    for model, own in marks.items():
+        own_way = dict((sampled or {}).get(model, {}))
+        told = {"sampled": own_way} if own_way else {}
+        models[model] = {**own, **told, "like": {name: like({**facts[name], **own_way}, own) for name in sets[model]}}
     return {"sets": dict(facts), "models": models}
 
 

@@ -285,6 +285,39 @@ class TestJsonl(SourceSuite):
         cls.options = {"path": str(path)}
 
 
+class TestGpqa(SourceSuite):
+    component = "gpqa"
+    options: ClassVar = {}
+    reward = "choice"
+    reward_options: ClassVar = {"boxed": True}
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _file(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
+        path = tmp_path_factory.mktemp("gpqa") / "rows.jsonl"
+        texts = {f"Incorrect Answer {place}": f"wrong {place}" for place in (1, 2, 3)}
+        rows = [{"Question": f"{n}?", "Correct Answer": "right", **texts, "Record ID": f"r{n}"} for n in range(20)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        cls.options = {"path": str(path)}
+
+    def gold(self, problem: Problem) -> str:
+        return f"\\boxed{{{problem.reference}}}"
+
+
+class TestLiveCodeBench(SourceSuite):
+    component = "livecodebench"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _file(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
+        path = tmp_path_factory.mktemp("livecodebench") / "rows.jsonl"
+        tests = json.dumps([{"input": "1", "output": "2", "testtype": "stdin"}])
+        same = {"contest_date": "2024-08-10", "public_test_cases": tests, "private_test_cases": tests}
+        rows = [{"question_content": f"Print {n}.", "question_id": f"q{n}", **same} for n in range(20)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        cls.options = {"path": str(path)}
+
+
 class TestParquet(SourceSuite):
     component = "parquet"
     reward = "accuracy"

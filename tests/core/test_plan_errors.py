@@ -79,7 +79,11 @@ def test_all_errors_of_names_and_options_come_at_once(tmp_path: Path) -> None:
         ("data: kept", "data: [keep]", "no stage and no source 'keep'"),
         ("data: kept", "data: [{use: nmubers}]", "no source 'nmubers'\n  did you mean 'numbers'?"),
         ("data: kept", "data: zero", "'zero' is not data: a train stage makes a model\n  data: kept"),
-        ("[base, zero, final]", "[base, kept]", "24:20: stages.table.models.1: 'kept' is not a model: a sample stage"),
+        (
+            "[base, zero, final]",
+            "[base, table]",
+            "24:20: stages.table.models.1: 'table' is not a model: an evaluate stage",
+        ),
         ("preset: plain", "teacher: bsae", "8:29: stages.zero.train.teacher: no stage 'bsae'\n  did you mean 'base'?"),
         ("preset: plain", "extra: [base]", "stages.zero.train.extra.0: 'base' is not data"),
         (
@@ -136,7 +140,7 @@ def test_all_errors_of_names_and_options_come_at_once(tmp_path: Path) -> None:
         (
             "preset: plain}",
             "preset: plain}\n    gate: [{metric: loss, max: 1}, {metric: reward}]",
-            "9:36: stages.zero.gate.1: nothing limits 'reward': give `min`, `max` or both",
+            "9:36: stages.zero.gate.1: nothing limits 'reward': give `min`, `max` or `results`",
         ),
         (
             "model: zero\n    problems: reasoning",

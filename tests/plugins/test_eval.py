@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,11 +16,14 @@ from typing import Any
 
 import pytest
 
-from r1_plugins.eval.against import check_alike, floor_of
+from r1_plugins.eval.endpoints import named
 from r1_plugins.eval.presets import preset
-from r1_plugins.eval.written import Asked, probe, recipe, write
+from r1_plugins.eval.recorded import as_jsonl
+from r1_plugins.eval.reflecting import reflecting
+from r1_plugins.eval.written import Asked, folder_of, recipe, write
 from r1core.api import run
 from r1core.errors import RecipeError, RefusedError, SetupError
+from r1core.store import read_json
 
 DEFAULT = Asked(
     models=(), problems=None, answers=None, reward="accuracy", samples=1, k=1, temperature=0.6, top_p=0.95,
@@ -73,18 +80,23 @@ def test_a_gate_that_is_not_met_refuses_and_leaves_the_table(recorded: Path, tmp
 
 def test_rows_measured_otherwise_are_refused_side_by_side(recorded: Path, tmp_path: Path) -> None:
     metrics(asked(answers=recorded), tmp_path / "one")
-    metrics(asked(answers=recorded, top_p=0.5), tmp_path / "two")
-    check_alike(tmp_path / "one", tmp_path / "one")
-    assert floor_of(tmp_path / "one").startswith("pass@1>=0.1253")  # the lower end of the interval above
-    with pytest.raises(RecipeError, match=r"top_p: 0\.95 -> 0\.5"):
-        check_alike(tmp_path / "two", tmp_path / "one")
+    metrics(asked(answers=recorded, against=tmp_path / "one"), tmp_path / "same")
+    for changes, told in (
+        ({"limit": 2}, r"problems\.number: 3 -> 2"),
+        ({"reward": "exact"}, r"reward: accuracy -> exact"),
+    ):
+        for option in ("against", "gate_against"):
+            folder = tmp_path / f"{option}-{next(iter(changes))}"
+            with pytest.raises(RecipeError, match=told):
+                metrics(asked(answers=recorded, **changes, **{option: tmp_path / "one"}), folder)
+            assert not folder.exists()  # nothing was computed
 
 
 @pytest.fixture
-def endpoint() -> Iterator[str]:
+def server() -> Iterator[Any]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._say({"data": []})
+            self._say({"data": [{"id": name} for name in self.server.names]})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -103,15 +115,103 @@ def endpoint() -> Iterator[str]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.names = ["toy"]
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
+        yield server
         server.shutdown()
 
 
-def test_an_endpoint_is_measured_like_a_folder(endpoint: str, recorded: Path, tmp_path: Path) -> None:
-    wanted = asked(models=(f"{endpoint}#toy",), problems=f"jsonl:{recorded}", samples=2)
-    probe(wanted.models)
+@pytest.fixture
+def endpoint(server: Any) -> str:
+    return f"http://127.0.0.1:{server.server_port}/v1"
+
+
+def test_an_endpoint_is_measured_like_a_folder_and_its_manifest_says_who_sampled(
+    endpoint: str, recorded: Path, tmp_path: Path
+) -> None:
+    models = named((endpoint,), None)
+    assert models == (f"{endpoint}#toy",)  # it has one model, so it needs no name
+    wanted = asked(models=models, problems=f"jsonl:{recorded}", samples=2)
     assert metrics(wanted, tmp_path / "run")["pass@1"] == pytest.approx(1 / 3)
+    told = read_json(tmp_path / "run" / "stages" / "evaluation" / "data" / "manifest.json")["models"]["toy"]["sampled"]
+    assert told["sampler"]["use"].startswith("openai (r1core ")
+    assert (told["temperature"], told["top_p"], told["max_new_tokens"]) == (0.6, 0.95, 64)
+
+
+def test_an_endpoint_with_several_models_is_refused_with_the_list(server: Any, endpoint: str) -> None:
+    server.names = ["r1", "dev1"]
+    with pytest.raises(RecipeError, match="names 2 models") as caught:
+        named((endpoint,), None)
+    assert f"{endpoint}#r1" in caught.value.fix
+    assert f"{endpoint}#dev1" in caught.value.fix
+
+
+def test_recorded_answers_do_not_claim_a_sampler_and_need_no_torch(recorded: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise RuntimeError('torch was imported')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}  # for the stages' own processes
+    fired = subprocess.run([sys.executable, "-c", "import torch"], env=environment, capture_output=True, check=False)
+    assert b"torch was imported" in fired.stderr
+    command = [
+        sys.executable, "-c",
+        "import sys; sys.modules['torch'] = None\n"
+        "from r1core.cli import main\nsys.exit(main())",
+        "eval", "--answers", str(recorded), "--run-dir", str(tmp_path / "run"),
+    ]  # fmt: skip
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = read_json(tmp_path / "run" / "stages" / "evaluation" / "data" / "manifest.json")["models"]["answers"]
+    assert told["sampled"]["sampler"]["use"] == "recorded answers"
+    assert told["sampled"]["temperature"] is None
+
+
+def test_reflection_words_are_kept_beside_the_results(recorded: Path, tmp_path: Path) -> None:
+    metrics(asked(answers=recorded), tmp_path / "run")
+    found = reflecting(tmp_path / "run", "pass@1")
+    assert found == read_json(tmp_path / "run" / "reflection.json")
+    # <think>wait</think><answer>2</answer>: one of the words think, wait, think, answer, answer
+    assert found["answers"] == {"words_per_1000": pytest.approx(200.0), "answers": 12, "set": "pass@1"}
+
+
+def test_rows_that_a_stage_left_are_measured_as_recorded_answers(recorded: Path, tmp_path: Path) -> None:
+    before = metrics(asked(answers=recorded), tmp_path / "run")
+    rows = tmp_path / "run" / "stages" / "answers"
+    found = metrics(asked(answers=as_jsonl(rows, tmp_path)), tmp_path / "again")
+    assert {k: found[k] for k in before} == before
+    with pytest.raises(RecipeError, match="holds no rows") as caught:
+        as_jsonl(tmp_path / "run", tmp_path)
+    assert str(rows / "data") in caught.value.fix
+
+
+def test_another_question_lives_in_another_folder_and_a_gate_is_no_part_of_it(recorded: Path) -> None:
+    one = folder_of(asked(answers=recorded), [])
+    assert folder_of(asked(answers=recorded, gates=("pass@1>=0.7",)), []) == one
+    others = {folder_of(asked(answers=recorded, seed=1), []), folder_of(asked(answers=recorded), ["a.b=1"])}
+    assert len(others | {one}) == 3
+
+
+def test_an_evaluation_that_is_killed_goes_on_to_the_same_results(recorded: Path, tmp_path: Path) -> None:
+    whole = metrics(asked(answers=recorded), tmp_path / "whole")
+    path = write(asked(answers=recorded), tmp_path / "killed")
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from r1core.api import run\n"
+        "from r1core.events import StageStarted\n"
+        "def heard(event):\n"
+        "    if isinstance(event, StageStarted) and event.stage == 'evaluation':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run(sys.argv[1], run_dir=sys.argv[2], listener=heard)\n"
+    )
+    command = [sys.executable, "-c", code, str(path), str(tmp_path / "killed")]
+    killed = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "killed" / "results.json").exists()
+    assert metrics(asked(answers=recorded), tmp_path / "killed") == whole
+    assert (
+        read_json(tmp_path / "killed" / "results.json")["rows"]
+        == read_json(tmp_path / "whole" / "results.json")["rows"]
+    )
 
 
 def test_an_endpoint_that_is_down_is_named_at_once() -> None:
@@ -119,7 +219,7 @@ def test_an_endpoint_that_is_down_is_named_at_once() -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
         with pytest.raises(SetupError, match=f"endpoint {url} is down"):
-            probe((f"{url}#toy",))
+            named((f"{url}#toy",), None)
 
 
 def test_more_k_than_samples_an_unknown_preset_and_ragged_answers_are_refused(tmp_path: Path) -> None:
@@ -146,3 +246,17 @@ def test_a_preset_reads_rows_with_the_published_columns(name: str, row: dict[str
     assert problem.question.startswith("What is $x$?")
     assert "\\boxed{}" in problem.question
     assert (problem.id, problem.reference) == (str(next(iter(row.values()))), "7")
+
+
+def test_a_model_of_the_hub_that_cannot_be_reached_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+
+    def down(*_: Any, **__: Any) -> str:
+        raise ConnectionError("no such host")
+
+    monkeypatch.setattr(hub, "snapshot_download", down)
+    with pytest.raises(SetupError, match="the hub does not give a model of that name: no such host"):
+        recipe(asked(models=("no/such-model",), problems="playground"))
+    assert recipe(asked(models=("no/such-model",), problems="playground", fetch=False))["stages"]["such_model"] == {
+        "import": "no/such-model"
+    }

@@ -25,7 +25,9 @@ from r1core.untrusted import untrusted
 @click.option("--problems", metavar="SOURCE", help="jsonl:PATH, a source's name, or {use: ...}.")
 @click.option("--preset", "name", metavar="NAME", help="A published test set as the paper measures it.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="The preset's rows, JSONL, not the hub.")
-@click.option("--answers", type=click.Path(path_type=Path), metavar="FILE", help="Score recorded answers: JSONL.")
+@click.option(
+    "--answers", type=click.Path(path_type=Path), metavar="FILE", help="Score recorded answers: JSONL, or rows."
+)
 @click.option("--reward", default="accuracy", show_default=True, metavar="NAME", help="Says what is right.")
 @click.option("--samples", default=1, show_default=True, type=click.IntRange(min=1), help="Answers to each problem.")
 @click.option("--k", default=1, show_default=True, type=click.IntRange(min=1), help="pass@k, from all samples.")
@@ -38,11 +40,13 @@ from r1core.untrusted import untrusted
 @click.option("--key", metavar="ENV", help="The variable with the endpoints' key.")
 @click.option("--gate", "gates", metavar="METRIC>=X", multiple=True, help="Exit 4 below it. Repeatable.")
 @click.option(
-    "--gate-against", type=click.Path(path_type=Path), metavar="RUN", help="Exit 4 below an earlier one's interval."
+    "--gate-against", type=click.Path(path_type=Path), metavar="RUN", help="Exit 4 if significantly below it."
 )
 @click.option("--against", type=click.Path(path_type=Path), metavar="RUN", help="An earlier evaluation beside it.")
 @click.option("--set", "sets", metavar="PATH=VALUE", multiple=True, help="Override a key of the recipe. Repeatable.")
-@click.option("--run-dir", type=click.Path(path_type=Path), metavar="D", help="Where the run lives: runs/eval.")
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), metavar="D", help="Where the run lives: runs/eval-<of what is asked>."
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and leave.")
 @click.pass_context
 def evaluate(
@@ -71,16 +75,19 @@ def evaluate(
 ) -> None:
     """Measure models, endpoints or recorded answers on any problems.
 
-    MODEL is a Hugging Face folder, a stage's folder, a hub id, or URL#NAME of an OpenAI-compatible endpoint.
+    MODEL is a Hugging Face folder, a stage's folder, a hub id, or URL#NAME of an OpenAI-compatible endpoint;
+    URL alone where it has one model.
     """
-    from r1_plugins.eval.against import beside, check_alike, floor_of
+    from r1_plugins.eval.against import beside
+    from r1_plugins.eval.endpoints import named
+    from r1_plugins.eval.recorded import as_jsonl
     from r1_plugins.eval.reflecting import reflecting
-    from r1_plugins.eval.written import Asked, probe, write
+    from r1_plugins.eval.written import Asked, folder_of, set_name, write
 
     asked = Asked(
-        models=models,
+        models=named(models, key),
         problems=problems,
-        answers=answers,
+        answers=as_jsonl(answers, (run_dir or Path("runs/eval")).parent) if answers is not None else None,
         reward=reward,
         samples=samples,
         k=k,
@@ -91,21 +98,22 @@ def evaluate(
         seed=seed,
         greedy=greedy,
         key=key,
-        gates=(*gates, *([floor_of(gate_against)] if gate_against is not None else [])),
+        gates=gates,
+        gate_against=gate_against,
+        against=against,
+        fetch=not dry_run,
     )
     asked = asked if name is None else replace(asked, **_unsaid(context, name, data))
-    folder = run_dir or Path("runs") / "eval"
+    folder = run_dir or folder_of(asked, sets)
     recipe = write(asked, folder)
     arguments = [str(recipe), "--run-dir", str(folder), *(part for each in sets for part in ("--set", each))]
-    if not dry_run:
-        probe(models)
     _recipe([*arguments, "--dry-run"] if dry_run else arguments)
     if dry_run:
         return
-    click.echo(untrusted("\n".join(reflecting(folder))))
+    for model, found in reflecting(folder, set_name(asked)).items():
+        click.echo(untrusted(f"{model}: {found['words_per_1000']:.2f} reflection words in 1,000"))
     if against is not None:
-        check_alike(folder, against)
-        click.echo("\n".join(beside(folder, against)))
+        click.echo("\n".join(beside(folder, against, [set_name(asked), *(["greedy"] if greedy else [])])))
 
 
 def _unsaid(context: click.Context, name: str, data: Path | None) -> dict[str, Any]:

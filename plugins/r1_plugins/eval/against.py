@@ -1,62 +1,81 @@
-"""An earlier evaluation beside this one: refused where it was measured otherwise, then paired differences."""
+"""An earlier evaluation: what is held against it before anything is computed, and the two beside each other after.
+
+Both are gates of the recipe (r1core/recipe/limits.py), which refuse what was not measured in the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1core.comparison.finished import FinishedRun, Model
-from r1core.comparison.tables import paired, score_of
+from r1core.comparison.finished import FinishedRun
+from r1core.comparison.tables import paired
 from r1core.errors import RecipeError
+from r1core.stages.earlier import Earlier, EarlierError, read_earlier
 from r1core.untrusted import untrusted
 
-
-def _measured(folder: Path) -> tuple[FinishedRun, list[Model], str]:
-    run = FinishedRun(folder)
-    models = list(run.models.values())
-    if not models:
-        raise RecipeError("no model is measured", where=str(folder), fix="let the evaluation come to its end")
-    return run, models, next(iter(run.sets(models[0].evaluation)))
+ANY = 1.0
+"""`by` of a gate that lets everything pass but what was measured otherwise: a metric may fall by all of it."""
 
 
-def check_alike(folder: Path, earlier: Path) -> None:
-    """Raise RecipeError with the keys that differ."""
-    (mine, own, metric), (theirs, others, other) = _measured(folder), _measured(earlier)
-    here, there = mine.measure(own[0], metric), theirs.measure(others[0], other)
-    lines = [*([f"metric: {other} -> {metric}"] if metric != other else []), *_changes(there, here)]
-    if lines:
-        said = "".join(f"\n  {line}" for line in lines)
-        raise RecipeError(
-            f"not measured in the same way:{said}", where=f"{earlier} and {folder}", fix="measure both alike"
-        )
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    for key in sorted(before.keys() | after.keys()):
-        old, new, at = before.get(key), after.get(key), f"{path}{key}"
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _changes(old, new, f"{at}.")
-        elif old != new:
-            yield f"{at}: {old} -> {new}"
-
-
-def beside(folder: Path, earlier: Path) -> Iterator[str]:
-    """Rows of both, and how each model of this one differs from each of the earlier, on the same problems."""
-    (_, own, metric), (_, others, _) = _measured(folder), _measured(earlier)
-    for at, models in ((folder, own), (earlier, others)):
+def gates_against(path: Path, sets: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """Every model (by set) must be measured as every model of the earlier evaluation was."""
+    earlier = _read(path, "--against")
+    for name, models in sets.items():
         for model in models:
-            found = score_of([model], metric)
-            yield untrusted(f"{at}: {model.id}  {metric} {found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]")
+            for other in earlier.metrics:
+                yield {**_gate(path, model, name, other), "by": ANY}
+
+
+def gates_not_below(path: Path, sets: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """No model may be significantly below the earlier one of its name, or below the best where there is none."""
+    earlier = _read(path, "--gate-against")
+    for name, models in sets.items():
+        for model in models:
+            best = max(earlier.metrics, key=lambda other: _number(earlier, other, name))
+            yield _gate(path, model, name, model if model in earlier.metrics else best)
+
+
+def _gate(path: Path, model: str, name: str, other: str) -> dict[str, Any]:
+    return {"metric": f"{model}/{name}", "results": str(path.resolve()), "than": other}
+
+
+def _number(earlier: Earlier, model: str, name: str) -> float:
+    try:
+        return earlier.number(model, name)
+    except EarlierError:  # the recipe's check says so, with what there is
+        return -1.0
+
+
+def _read(path: Path, where: str) -> Earlier:
+    try:
+        return read_earlier(path)
+    except EarlierError as error:
+        fix = "give the folder of an evaluation, or its results.json with manifest.json beside it"
+        raise RecipeError(str(error), where=where, fix=fix) from error
+
+
+def beside(folder: Path, path: Path, names: Sequence[str]) -> Iterator[str]:
+    """Rows of both on each set, and how each model differs from each of the earlier, on the same problems."""
+    for name in names:
+        for at, found in ((folder, _read(folder, "--run-dir")), (path, _read(path, "--against"))):
+            for model, metrics in found.metrics.items():
+                if name in metrics:
+                    low, high = found.interval(model, name)
+                    line = f"{at}: {model}  {name} {found.number(model, name):.3f} [{low:.3f}, {high:.3f}]"
+                    yield untrusted(line)
+        yield from _paired(folder, path, name)
+
+
+def _paired(folder: Path, path: Path, name: str) -> Iterator[str]:
+    """Where both are runs, whose answers are there problem by problem."""
+    try:
+        own, others = FinishedRun(folder).models.values(), FinishedRun(path).models.values()
+    except RecipeError:
+        return
     for model in own:
         for other in others:
-            if (gap := paired([(model, other)], metric)) is not None:
+            if (gap := paired([(model, other)], name)) is not None:
                 sure = "the same on every problem" if gap.low != gap.low else f"[{gap.low:+.3f}, {gap.high:+.3f}]"
-                yield untrusted(f"{model.id} less {other.id} (earlier): {gap.mean:+.3f} {sure}")
-
-
-def floor_of(earlier: Path) -> str:
-    """A gate: not below the interval of the best model of an earlier evaluation."""
-    run, models, metric = _measured(earlier)
-    best = max((run.reported(model) for model in models), key=lambda own: float(own.get(metric) or 0.0))
-    return f"{metric}>={best[metric + '_ci95'][0]!r}"
+                yield untrusted(f"{model.id} less {other.id} (earlier), {name}: {gap.mean:+.3f} {sure}")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from r1core.reflection import reflection_share
-from r1core.store import RunDirectory, read_rows
+from r1core.store import RunDirectory, read_rows, write_json
 
 STAGE = "evaluation"
+REFLECTION = "reflection.json"
 
 
-def reflecting(folder: Path) -> Iterator[str]:
-    """A line for each model: the mean over the answers to its first set."""
+def reflecting(folder: Path, first: str) -> dict[str, dict[str, Any]]:
+    """The mean over each model's answers to the set `first`; kept beside `results.json`, in `reflection.json`."""
     data = RunDirectory(folder).stage(STAGE).data
-    for model in sorted(path for path in data.iterdir() if path.is_dir()):
-        first = next(iter(sorted(path for path in model.iterdir() if path.name != "greedy")))
-        shares = [reflection_share(row["text"]) for row in read_rows(first)]
+    found: dict[str, dict[str, Any]] = {}
+    for model in sorted(path for path in data.iterdir() if (path / first).is_dir()):
+        shares = [reflection_share(row["text"]) for row in read_rows(model / first)]
         if shares:
-            yield f"{model.name}: {sum(shares) / len(shares):.2f} reflection words in 1,000"
+            found[model.name] = {"words_per_1000": sum(shares) / len(shares), "answers": len(shares), "set": first}
+    write_json(folder / REFLECTION, found)
+    return found

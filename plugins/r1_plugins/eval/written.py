@@ -3,22 +3,21 @@ recorded answers, and one `evaluate` stage that scores them all by the same rewa
 
 from __future__ import annotations
 
-import http.client
+import hashlib
 import json
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1core.errors import RecipeError, SetupError
+from r1_plugins.eval.against import gates_against, gates_not_below
+from r1_plugins.eval.endpoints import ENDPOINT
+from r1_plugins.eval.recorded import counted
+from r1core.errors import RecipeError
 from r1core.store import write_json
 
-ENDPOINT = re.compile(r"https?://")
 GATE = re.compile(r"\s*([^\s<>=]+)\s*(>=|<=)\s*([-+.\deE]+)\s*")
-PROBE_S = 5.0
 PROMPTS = 1_000_000
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -30,7 +29,7 @@ class Asked:
     models: Sequence[str]
     problems: str | dict[str, Any] | None
     answers: Path | None
-    reward: str
+    reward: str | dict[str, Any]
     samples: int
     k: int
     temperature: float
@@ -41,6 +40,10 @@ class Asked:
     greedy: bool
     key: str | None
     gates: Sequence[str]
+    gate_against: Path | None = None
+    against: Path | None = None
+    fetch: bool = True
+    """Whether models of the hub are fetched before the run; a plan needs none."""
 
 
 def write(asked: Asked, folder: Path) -> Path:
@@ -49,6 +52,20 @@ def write(asked: Asked, folder: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, recipe(asked))
     return path
+
+
+def folder_of(asked: Asked, sets: Sequence[str]) -> Path:
+    """Where an evaluation lives that is given no folder: the same question goes on there, another one does not mix in.
+    What only decides whether the result is good enough is no part of the question."""
+    question = recipe(asked)
+    del question["stages"]["evaluation"]["gate"]
+    text = json.dumps([question, list(sets)], sort_keys=True)
+    return Path("runs") / f"eval-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def set_name(asked: Asked) -> str:
+    """The sampled set's name, which is its metric's."""
+    return f"pass@{asked.k}"
 
 
 def recipe(asked: Asked) -> dict[str, Any]:
@@ -61,7 +78,7 @@ def recipe(asked: Asked) -> dict[str, Any]:
         raise RecipeError(f"pass@{asked.k} needs at least {asked.k} samples, got {samples}", where="--k", fix=fix)
     stages = _models(asked, source)
     sampled = {"problems": source, "limit": asked.limit, "samples": samples, "k": asked.k}
-    sets: dict[str, Any] = {"pass@1" if asked.k == 1 else f"pass@{asked.k}": {**sampled, **_drawn(asked)}}
+    sets: dict[str, Any] = {set_name(asked): {**sampled, **_drawn(asked)}}
     local = [name for name, stage in stages.items() if "import" in stage]
     if asked.greedy:
         if not local:
@@ -77,14 +94,22 @@ def recipe(asked: Asked) -> dict[str, Any]:
             "evaluation": {
                 "evaluate": {"sets": sets},
                 "models": list(stages),
-                "rewards": list(dict.fromkeys([asked.reward, "format", "language"])),
+                "rewards": [asked.reward, *(each for each in ("format", "language") if each != asked.reward)],
                 "sampling": {"max_new_tokens": asked.max_new_tokens},
                 "policy": "transformers",
                 "sampler": "native",
-                "gate": [bound for gate in asked.gates for bound in _bounds(gate, list(stages))],
+                "gate": _gates(
+                    asked, {name: each.get("models", list(stages)) for name, each in sets.items()}, list(stages)
+                ),
             },
         },
     }
+
+
+def _gates(asked: Asked, sets: dict[str, list[str]], models: Sequence[str]) -> list[dict[str, Any]]:
+    found = [bound for gate in asked.gates for bound in _bounds(gate, models)]
+    found += gates_against(asked.against, sets) if asked.against is not None else []
+    return found + (list(gates_not_below(asked.gate_against, sets)) if asked.gate_against is not None else [])
 
 
 def _drawn(asked: Asked) -> dict[str, Any]:
@@ -94,12 +119,15 @@ def _drawn(asked: Asked) -> dict[str, Any]:
 def _models(asked: Asked, source: Any) -> dict[str, Any]:
     """A stage for each model, by a name made of what was given."""
     if asked.answers is not None:
-        given = {**source, "completion": "answers"}
+        ends = {"finish": "finish"} if counted(asked.answers)[1] else {}
+        given = {**source, "completion": "answers", **ends}
         return {"answers": {"sample": {"answers": "given"}, "problems": given}}
     found: dict[str, Any] = {}
     for model in asked.models:
         name = _name(model, found)
-        found[name] = _elsewhere(asked, model, source) if ENDPOINT.match(model) else {"import": _folder(model)}
+        found[name] = (
+            _elsewhere(asked, model, source) if ENDPOINT.match(model) else {"import": _folder(model, fetch=asked.fetch)}
+        )
     return found
 
 
@@ -116,11 +144,10 @@ def _elsewhere(asked: Asked, given: str, source: Any) -> dict[str, Any]:
     }
 
 
-def _folder(given: str) -> str:
+def _folder(given: str, *, fetch: bool) -> str:
     from r1core.model_names import find_model, is_hub_id
 
-    is_hubs = is_hub_id(given) and not Path(given).exists()
-    return given if is_hubs else str(find_model(given, command="r1 eval").resolve())
+    return given if is_hub_id(given) and not fetch else str(find_model(given, command="eval").resolve())
 
 
 def _name(given: str, taken: dict[str, Any]) -> str:
@@ -134,7 +161,7 @@ def _name(given: str, taken: dict[str, Any]) -> str:
 def _source(asked: Asked) -> tuple[Any, int]:
     """The problems, and how many answers there are to each."""
     if asked.answers is not None:
-        return {"use": "jsonl", "path": str(asked.answers.resolve())}, _recorded(asked.answers)
+        return {"use": "jsonl", "path": str(asked.answers.resolve())}, counted(asked.answers)[0]
     if asked.problems is None:
         raise RecipeError("no problems", where="--problems", fix="give jsonl:PATH, a source's name, or {use: ...}")
     if not isinstance(asked.problems, str):
@@ -149,41 +176,9 @@ def _source(asked: Asked) -> tuple[Any, int]:
     return {"use": asked.problems}, asked.samples
 
 
-def _recorded(path: Path) -> int:
-    """Answers to each problem of a file of {"prompt", "reference", "answers": [...]}; all have as many."""
-    counts: dict[int, int] = {}
-    try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip():
-                counts.setdefault(len(json.loads(line)["answers"]), number)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        fix = 'a row is {"prompt": .., "reference": .., "answers": ["..", ".."]}'
-        raise RecipeError(f"no recorded answers: {error!r}", where=str(path), fix=fix) from error
-    if len(counts) != 1 or 0 in counts:
-        told = ", ".join(f"{count} from line {number}" for count, number in counts.items()) or "none"
-        fix = "give each problem as many answers"
-        raise RecipeError(f"problems have different numbers of answers: {told}", where=str(path), fix=fix)
-    return next(iter(counts))
-
-
 def _bounds(gate: str, models: Sequence[str]) -> list[dict[str, Any]]:
     match = GATE.fullmatch(gate)
     if match is None:
         raise RecipeError(f"{gate!r} is no limit", where="--gate", fix="write 'pass@1>=0.7'")
     metric, sign, value = match.groups()
     return [{"metric": f"{model}/{metric}", "min" if sign == ">=" else "max": float(value)} for model in models]
-
-
-def probe(models: Sequence[str]) -> None:
-    """Raise SetupError at once for an endpoint that nobody answers at; any reply will do."""
-    for model in models:
-        url = model.partition("#")[0].rstrip("/")
-        if not ENDPOINT.match(url):
-            continue
-        try:
-            urllib.request.urlopen(f"{url}/models", timeout=PROBE_S).close()
-        except urllib.error.HTTPError as error:
-            error.close()
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            fix = "start the server, or check the address"
-            raise SetupError(f"endpoint {url} is down: {error}", where="MODEL", fix=fix) from error

@@ -67,6 +67,11 @@ class Choice(AnswerRule[Choices]):
             description="what the options are called, in order; `options` as a map in a problem's meta brings its own",
         )
 
+        boxed: bool = Field(
+            False,
+            description="the choice is what the last \\boxed{} holds, whatever stands around it; none without one",
+        )
+
         @field_validator("labels")
         @classmethod
         def _different(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,14 +94,15 @@ class Choice(AnswerRule[Choices]):
 
     def verdict(self, gold: Choices, answer: str) -> Score:
         """1 or 0."""
-        said = _said(answer, gold)
+        said = _boxed(answer, gold) if self.config.boxed else _said(answer, gold)
         reason = said if said in ("several", "no_choice") else "correct" if said == gold.right else "wrong"
         return Score(value=float(reason == "correct"), reason=reason)
 
     def sentinels(self) -> Sequence[Sentinel]:
         """The first label is right, the second wrong, both are no answer."""
         first, second = self.config.labels[:2]
-        return known(first, [(f"({first})", 1.0), (second, 0.0), (f"{first} or {second}", 0.0)])
+        answers = [(f"({first})", 1.0), (second, 0.0), (f"{first} or {second}", 0.0)]
+        return known(first, [(f"\\boxed{{{text}}}" if self.config.boxed else text, value) for text, value in answers])
 
     def _options(self, options: Any) -> tuple[tuple[str, ...], dict[str, str]]:
         """(labels, label -> text) of the problem."""
@@ -135,6 +141,12 @@ def _said(answer: str, gold: Choices) -> str:
         return "several"
     beside = _DENIED.search(outside) or _HEDGED.search(outside)
     return "no_choice" if beside or _PART.search(answer) or _ANOTHER.search(answer) else said
+
+
+def _boxed(answer: str, gold: Choices) -> str:
+    """What the last box says, whatever stands around it."""
+    boxes = _BOX.findall(_TEXT.sub(r" \1 ", answer))
+    return _read(_unwrapped(boxes[-1]), gold) if boxes else "no_choice"
 
 
 def _read(text: str, gold: Choices) -> str:
