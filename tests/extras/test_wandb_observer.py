@@ -55,6 +55,25 @@ def test_online_without_a_key_is_one_sentence(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "wandb").exists()
 
 
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [("https://elsewhere.example", "WANDB_API_KEY is only for"), ("http://elsewhere.example", "unencrypted")],
+)
+def test_a_recipe_cannot_have_the_key_sent_to_its_own_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, why: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "c" * 40)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    said: list[str] = []
+    observers = watching(said, mode="online", server=server)
+    observers.run_start(folder=tmp_path, recipe={"name": "x"}, started=started(tmp_path))
+    observers.run_end(folder=tmp_path, error="")
+    assert len(said) == 1
+    assert why in said[0]
+    assert "cccc" not in said[0]
+
+
 def records(data: bytes) -> Iterator[bytes]:
     """The records of an offline file: LevelDB's log format (blocks of 32 KiB) after a header of 7 bytes."""
     at, held = 7, b""

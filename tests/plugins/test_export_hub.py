@@ -25,6 +25,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[tuple[str, str, bytes]] = []
         self.private: bool | None = None
+        self.there: list[str] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,7 +33,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note()
-        self._say({"id": "me/r1", "private": self.server.private, "sha": REVISION, "siblings": [], "tags": []})
+        if "/tree/" in self.path:
+            self._say([{"type": "file", "path": path, "oid": REVISION, "size": 1} for path in self.server.there])
+            return
+        siblings = [{"rfilename": path} for path in self.server.there]
+        self._say({"id": "me/r1", "private": self.server.private, "sha": REVISION, "siblings": siblings, "tags": []})
 
     def do_HEAD(self) -> None:
         self._note()
@@ -116,6 +121,14 @@ def test_an_upload_that_is_done_says_its_revision(hub: Hub, folder: Path, tmp_pa
     (commit,) = [body for method, path, body in hub.seen if method == "POST" and "/commit/" in path]
     sent = {row["value"]["path"] for line in commit.splitlines() if (row := json.loads(line))["key"] == "file"}
     assert sent == {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_weights_of_an_earlier_export_do_not_stay_beside_the_new_ones(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    hub.there = ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "old.gguf", "notes.md"]
+    run(folder, tmp_path / "out", "--push-to-hub", "me/r1")
+    (commit,) = [body for method, path, body in hub.seen if method == "POST" and "/commit/" in path]
+    gone = {row["value"]["path"] for line in commit.splitlines() if (row := json.loads(line))["key"] == "deletedFile"}
+    assert gone == {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "old.gguf"}
 
 
 def test_a_repository_that_is_public_already_gets_nothing_that_is_meant_to_be_private(

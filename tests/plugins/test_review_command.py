@@ -119,6 +119,25 @@ def test_a_request_that_makes_no_sense_changes_nothing(server: Server) -> None:
     assert server.decisions.counts()["undecided"] == 3
 
 
+def test_half_a_character_is_refused_before_it_is_kept(server: Server) -> None:
+    ask(server.server_port, "GET", "/api/open", X_Review_Token=server.token)
+    for wrong in ({**REJECT, "reason": "\ud83d"}, {**REJECT, "decision": "edit", "text": "a \ud83d</think>b"}):
+        status, said = ask(server.server_port, "POST", "/api/decide", wrong, X_Review_Token=server.token)
+        assert (status, "half a character" in str(said)) == (400, True)
+    assert not server.decisions.output.exists()
+    assert ask(server.server_port, "POST", "/api/decide", REJECT, X_Review_Token=server.token)[0] == 200
+    assert len(read_reviews(server.decisions.output, None)) == 3
+
+
+@pytest.mark.parametrize("line", ['{"id": "p0"', '{"id": "p0"}', '{"text": "\\ud83d", "reason": ""}', "[1]"])
+def test_a_damaged_line_of_the_journal_is_named(tmp_path: Path, line: str) -> None:
+    answers = Exported.read(exported(tmp_path, rows_of(3)))
+    (tmp_path / "mine.jsonl.journal").write_text(line + "\n")
+    with pytest.raises(RecipeError, match=r"mine\.jsonl\.journal:1: the line is damaged"):
+        Decisions.open(answers, tmp_path / "mine.jsonl")
+    assert (tmp_path / "mine.jsonl.journal").read_text() == line + "\n"
+
+
 def test_an_export_that_changed_is_not_written_about(server: Server) -> None:
     port = server.server_port
     ask(port, "GET", "/api/open", X_Review_Token=server.token)

@@ -13,6 +13,8 @@ from pathlib import Path
 from r1core.errors import R1Error, RecipeError, RefusedError, SetupError
 
 NAME = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?\Z")
+REPLACED = ("*.safetensors", "*.safetensors.index.json", "*.gguf", "Modelfile", "*.jinja", "*.json")
+"""What an earlier export left there and this one does not have goes: old weights beside new ones would be loaded."""
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
@@ -47,7 +49,9 @@ def push(folder: Path, name: str, *, public: bool) -> str:
                 f"{whole} is there and is public", where="--push-to-hub", fix="choose another name, or say --public"
             )
         message = "Exported by r1core"
-        commit = api.upload_folder(repo_id=whole, folder_path=folder, commit_message=message)
+        commit = api.upload_folder(
+            repo_id=whole, folder_path=folder, commit_message=message, delete_patterns=list(REPLACED)
+        )
     except R1Error:
         raise
     except failures as error:

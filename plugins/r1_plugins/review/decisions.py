@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 from r1_plugins.review.exported import Exported
 from r1core.errors import RecipeError, SetupError
 from r1core.stages.review_file import edit_fault, journal_of, read_reviews
-from r1core.store.files import writing
+from r1core.store.files import sync, writing
 
 STATES = {"u": "undecided", "a": "accepted", "e": "edited", "r": "rejected"}
 SMALL = 2000
@@ -88,6 +88,8 @@ class Decisions:
             row = self.exported.row(place)
             if decision == "edit" and (fault := edit_fault(text, row["prefilled"])):
                 raise RecipeError(fault)
+            if _no_text(text) or _no_text(reason):
+                raise RecipeError("half a character (a lone surrogate) is in it, which no file can hold; type it anew")
             if decision == "edit" and text == row["text"]:
                 decision = "accept"
             made = {
@@ -111,8 +113,18 @@ class Decisions:
         if not self._journal.exists():
             return
         for number, line in enumerate(self._journal.read_bytes().split(b"\n")[:-1], start=1):
-            self._replay(json.loads(line), number)  # what follows the last newline was cut short and never confirmed
+            self._replay(self._read(line, number), number)  # after the last newline: cut short and never confirmed
         self._fold()
+
+    def _read(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry: dict[str, Any] = json.loads(line)
+            if not any(_no_text(entry[key]) for key in ("text", "reason")):
+                return entry
+        except (ValueError, KeyError, TypeError):
+            pass
+        fix = f"mend the line or take it out of {self._journal}; the other decisions are whole"
+        raise RecipeError("the line is damaged", where=f"{self._journal}:{number}", fix=fix)
 
     def _again(self, place: int, text: str, keep: bool, reason: str, reviewed: bool) -> None:
         before = self.exported.row(place)["text"]
@@ -140,6 +152,8 @@ class Decisions:
         try:
             with self._journal.open("ab") as file:
                 start = file.tell()
+                if start == 0:
+                    sync(self._journal.parent)
                 try:
                     file.write(json.dumps(entry).encode() + b"\n")
                     file.flush()
@@ -162,3 +176,12 @@ class Decisions:
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         return (self.exported.row(place) for place in range(len(self.exported.offsets)))
+
+
+def _no_text(text: str) -> bool:
+    """Whether UTF-8 cannot write it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 HERE = "observer wandb"
 KEY = "WANDB_API_KEY"
+HOME = "https://api.wandb.ai"
+"""Whose key the environment holds: a recipe may name a server, and may not have the key sent there."""
 
 
 class WandbOptions(ObserverOptions):
@@ -39,7 +41,7 @@ class WandbOptions(ObserverOptions):
     mode: Literal["offline", "online"] = Field("offline", description="offline writes to <run>/wandb and sends nothing")
     project: str | None = Field(None, description="the project; the recipe's name when left out")
     entity: str | None = Field(None, description="the user or team that owns the project; your default when left out")
-    server: str = Field("https://api.wandb.ai", pattern=r"^https?://[^/]+$", description="the server, in mode online")
+    server: str = Field(HOME, pattern=r"^https?://[^/]+$", description="the server, in mode online")
     samples: int = Field(100, ge=0, description="most sampled answers of a stage in its table, spread over its steps")
     upload: bool = Field(False, description="upload what the stages leave, weights included; else it is linked by path")
 
@@ -149,10 +151,15 @@ def r1_run_start(folder: Path, recipe: Mapping[str, Any], options: WandbOptions,
 
 def _key(server: str) -> str:
     """The key for the server. Raises SetupError where there is none, or none that could be one."""
-    key = os.environ.get(KEY, "").strip() or _from_netrc(server)
+    parts = urlsplit(server)
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise SetupError(f"{server} would get the key unencrypted", where=HERE, fix="give an https address")
+    bound = server == HOME or server == os.environ.get("WANDB_BASE_URL", "").rstrip("/")
+    key = (os.environ.get(KEY, "").strip() if bound else "") or _from_netrc(server)
     if not key:
+        given = f"{KEY} is not set" if bound else f"{KEY} is only for {HOME}, or for WANDB_BASE_URL"
         fix = f"export {KEY}=..., or leave out `mode: online`; nothing is sent"
-        raise SetupError(f"no key for {server}: {KEY} is not set and ~/.netrc has none", where=HERE, fix=fix)
+        raise SetupError(f"no key for {server}: {given} and ~/.netrc has none", where=HERE, fix=fix)
     if len(key) < 40 or not key.isascii() or not key.isprintable() or " " in key:
         raise SetupError(
             f"{KEY} holds no key of wandb: 40 characters or more are wanted", where=HERE, fix="set it anew"
