@@ -57,10 +57,13 @@ class OpenBatch(MovingBatch):
         self._next += 1
         return number
 
-    def drop(self, number: int) -> int:
-        """Forget a request, whether it waits or is at work; how many rows it had."""
-        self.waiting = deque(work for work in self.waiting if work.number != number)
+    def drop(self, number: int, sample: int | None = None) -> int:
+        """Forget a request, whether it waits or is at work, or one of its samples that is at work; how many rows."""
         mine = (self.rows.request == number) & ~self.rows.done
+        if sample is None:
+            self.waiting = deque(work for work in self.waiting if work.number != number)
+        else:
+            mine &= self.rows.sample == sample
         self.rows.done[mine] = True
         return int(mine.sum())
 
@@ -110,9 +113,9 @@ class LiveDecoder:
         """Take a request; returns the number that its tokens carry."""
         return self._batch.add(request)
 
-    def cancel(self, number: int) -> int:
-        """Forget a request; returns how many rows that frees."""
-        return self._batch.drop(number)
+    def cancel(self, number: int, sample: int | None = None) -> int:
+        """Forget a request, or one of its samples that is at work; returns how many rows that frees."""
+        return self._batch.drop(number, sample)
 
     def step(self) -> list[Drawn]:
         """Let work in where there is room, and draw one token for every row."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from r1core.errors import SetupError
+from r1core.errors import RecipeError, SetupError
 from r1core.nn.alignment import pieces
 from r1core.nn.marks import text_marks
 from r1core.types import Message, Tokens
@@ -66,6 +66,12 @@ class ChatText:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt as text, up to where the answer begins."""
+        if self.tokenizer.chat_template is None:
+            raise RecipeError(
+                "the model has no chat template, so nobody knows how to ask it",
+                where=str(self.tokenizer.name_or_path),
+                fix="add chat_template.jinja to its folder, or take the chat model of its family",
+            )
         continues = messages[-1]["role"] == "assistant"
         try:
             text: str = self.tokenizer.apply_chat_template(

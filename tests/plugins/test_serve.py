@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,63 +14,26 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from safetensors.torch import load_file, save_file
-from tiny_model import ARCHITECTURE, TEMPLATE, write_tokenizer
+from served import ASK, KEY, endless_model, post, serve, started
+from tiny_model import ARCHITECTURE, write_tokenizer
 
 from r1core.nn import create_model
 from r1core.types import Response
 
-KEY = "a-key-of-tests"
-PREFILLED = TEMPLATE.replace("<|assistant|>{% endif %}", "<|assistant|><think>\n{% endif %}")
-ASK: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "w1 w2"}], "max_tokens": 30, "seed": 3}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("served") / "tiny"
-    made.mkdir()
-    write_tokenizer(made, template=PREFILLED)
-    create_model(made, {**ARCHITECTURE, "max_position_embeddings": 4096}, seed=0)
-    weights = load_file(made / "model.safetensors")
-    weights["model.embed_tokens.weight"][1] = 0  # the end token is never the likeliest: a greedy answer has no end
-    save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
-    return made
-
-
-def command(folder: Path, *options: str, key: str = KEY) -> subprocess.Popen[str]:
-    environment = {**os.environ, "R1_API_KEY": key, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    line = [
-        sys.executable,
-        "-c",
-        "from r1core.cli import main; main()",
-        "serve",
-        str(folder),
-        "--port",
-        "0",
-        "--engine",
-        "native",
-        *options,
-    ]
-    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return endless_model(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[tuple[str, int]]:
     """Its address, and its process id; it ends with 0 when it is told to stop."""
-    process = command(folder, "--rows", "4", "--queue", "4", "--max-tokens", "4000")
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.search(r"engine native: tiny at (http://127\.0\.0\.1:\d+)/v1", line)
-    assert found, (line, process.communicate())
-    yield found[1], process.pid
+    process = serve(folder, "--rows", "4", "--queue", "4", "--max-tokens", "4000")
+    yield started(process), process.pid
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 0
-
-
-def post(url: str, body: Any = None, **headers: str) -> httpx.Response:
-    given = {"Authorization": f"Bearer {KEY}", **headers}
-    return httpx.post(f"{url}/v1/chat/completions", json=ASK if body is None else body, headers=given, timeout=60)
 
 
 def client(url: str) -> openai.OpenAI:
@@ -144,6 +104,24 @@ def test_the_fields_are_the_offline_split_of_the_tokens(server: tuple[str, int],
     assert checked
 
 
+def test_r1_chat_talks_to_it(server: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from r1_plugins.chat import chat
+
+    monkeypatch.setenv("R1_API_KEY", KEY)
+    options = ["--key-env", "R1_API_KEY", "--temperature", "0", "--max-new-tokens", "20"]
+    shown = CliRunner().invoke(chat, [f"{server[0]}/v1", *options], input="w1 w2\n/quit\n", color=True)
+    assert shown.exit_code == 0, shown.exception
+    said, answer, _ = whole(server[0], temperature=0, max_tokens=20)
+    assert said
+    assert "".join(shown.output.replace("\x1b[2m", "").replace("\x1b[0m", "").split()).endswith(
+        "".join(f"{said}{answer}>".split())
+    )
+    refused = CliRunner().invoke(chat, [f"{server[0]}/v1", "--once", "w1"])
+    assert "a key is needed" in str(refused.exception)
+
+
 def test_a_stop_string_is_cut_off(server: tuple[str, int]) -> None:
     said = whole(server[0])[0]
     word = said.split()[2]
@@ -172,6 +150,29 @@ def test_what_is_not_served_is_refused_with_its_field(
     assert field in f"{error['param']} {error['message']}"
 
 
+def said_to_slow_clients(port: int) -> tuple[bytes, bytes]:
+    """What comes to a client whose header has no end, and to one whose body drips."""
+    length = f"Authorization: Bearer {KEY}\r\nContent-Length: 900\r\n\r\n{{"
+    starts = {"header": "G", "body": f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}"}
+
+    def said(start: str) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as slow:
+            slow.sendall(start.encode())
+            began_s = time.monotonic()
+            while time.monotonic() - began_s < 60:
+                try:
+                    if start != "G":
+                        slow.sendall(b" ")
+                    return slow.recv(4096)
+                except TimeoutError:
+                    continue
+        raise AssertionError(f"nothing came after {start!r}")
+
+    with ThreadPoolExecutor(2) as pool:
+        header, body = pool.map(said, starts.values())
+    return header, body
+
+
 def test_abuse_is_answered_and_the_process_stays_up(server: tuple[str, int]) -> None:
     url, pid = server
     before = resident_mib(pid)
@@ -190,17 +191,9 @@ def test_abuse_is_answered_and_the_process_stays_up(server: tuple[str, int]) -> 
     finally:
         for each in opened:
             each.close()
-    slow = socket.create_connection(("127.0.0.1", port))
-    slow.settimeout(1)
-    began_s, gone = time.monotonic(), False
-    while not gone and time.monotonic() - began_s < 60:
-        try:
-            slow.sendall(b"G" if time.monotonic() - began_s < 1 else b"")
-            gone = slow.recv(10) == b""
-        except TimeoutError:
-            continue
-    slow.close()
-    assert gone
+    header, body = said_to_slow_clients(port)
+    assert header == b""  # no whole request came: the connection is closed
+    assert body.startswith(b"HTTP/1.1 408")
     assert httpx.get(f"{url}/health").json()["status"] == "ok"
     assert resident_mib(pid) - before < 50
 
@@ -236,9 +229,9 @@ def test_bad_starts_are_sentences(folder: Path, server: tuple[str, int], tmp_pat
     config = bare / "tokenizer_config.json"
     config.write_text(re.sub(r'"chat_template": ".*?",?\n', "", config.read_text()))
     starts = [
-        (command(folder, "--port", port), 3, "cannot be listened on"),
-        (command(folder, "--host", "0.0.0.0", key=""), 2, "R1_API_KEY"),
-        (command(bare), 2, "no chat template"),
+        (serve(folder, "--port", port), 3, "cannot be listened on"),
+        (serve(folder, "--host", "0.0.0.0", key=""), 2, "R1_API_KEY"),
+        (serve(bare), 2, "no chat template"),
     ]
     for process, code, words in starts:
         _, err = process.communicate(timeout=100)

@@ -1,7 +1,7 @@
 """One conversation with one model: plain `model.generate` with a streamer, on whatever device there is.
 
 Imports torch, so the command imports it only when a model is there. The folder is read without
-remote code and from safetensors alone; what the model writes passes `untrusted` on its way out.
+remote code and from safetensors alone.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import click
-
+from r1_plugins.chat.shown import Shown
 from r1core.errors import RecipeError, SetupError
-from r1core.reasoning_stream import Splitter
-from r1core.untrusted import untrusted
+from r1core.reasoning_stream import Reasoning, without_thinking
 
 try:
     import torch
@@ -62,9 +60,8 @@ class Talk:
         self._model.generate(
             prompt, attention_mask=torch.ones_like(prompt), streamer=printer, generation_config=self._settings(room)
         )
-        answer = printer.answer.strip()
-        self.history = [*turns, {"role": "assistant", "content": answer}]
-        return answer
+        self.history = without_thinking([*turns, {"role": "assistant", "content": printer.text}])
+        return self.history[-1]["content"]
 
     def _prompt(self, turns: list[dict[str, str]]) -> tuple[str, Any]:
         """The turns as text, and their tokens, (1, N)."""
@@ -85,34 +82,24 @@ class Talk:
 
 
 class _Printer(transformers.TextStreamer):
-    """Prints as tokens arrive: thinking dimmed, then the answer. Stop tokens are not shown."""
+    """Prints as tokens arrive. Stop tokens are not shown. `text` is all of it, an opened tag included."""
 
     def __init__(self, tokenizer: Any, stop_ids: list[int], *, thinking: bool) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=False)
-        self.answer = ""
-        self._splitter = Splitter(thinking=thinking)
+        self.text = "<think>" if thinking else ""
+        self._reasoning = Reasoning(thinking=thinking)
         self._stops = [tokenizer.decode([stop]) for stop in stop_ids]
-        self._apart = False
+        self._shown = Shown()
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """Called by transformers with text that will not change any more."""
         for stop in self._stops:
             text = text.removesuffix(stop) if stream_end else text
-        self._print(self._splitter.feed(text))
+        self.text += text
+        self._shown.add(self._reasoning.feed(text))
         if stream_end:
-            self._print(self._splitter.end())
-            click.echo()
-
-    def _print(self, pieces: list[tuple[bool, str]]) -> None:
-        for thinking, piece in pieces:
-            begins = not thinking and not self.answer
-            shown = piece.lstrip() if begins else piece
-            if thinking:
-                self._apart = True
-            elif begins and shown and self._apart:
-                click.echo()
-            self.answer += "" if thinking else shown
-            click.secho(untrusted(shown), dim=thinking or None, nl=False)
+            self._shown.add(self._reasoning.end())
+            self._shown.end()
 
 
 def _load(folder: Path) -> tuple[Any, Any]:

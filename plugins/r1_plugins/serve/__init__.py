@@ -24,7 +24,10 @@ from r1core.model_names import find_model
 @click.option("--max-tokens", default=4096, show_default=True, type=click.IntRange(min=1), help="Longest answer.")
 @click.option("--rows", default=32, show_default=True, type=click.IntRange(min=1), help="Answers written at once.")
 @click.option("--queue", default=128, show_default=True, type=click.IntRange(min=0), help="Answers that may wait.")
-@click.option("--timeout", "timeout_s", default=300.0, show_default=True, help="Seconds that a request may take.")
+@click.option(
+    "--timeout", "timeout_s", default=300.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that a request may take.",
+)  # fmt: skip
 @click.option("--engine", default="auto", show_default=True, type=click.Choice(["auto", "native", "vllm"]))
 def serve(
     model: str,

@@ -17,7 +17,11 @@ from r1_plugins.serve.engine import Delta, Engine, Job
 from r1_plugins.serve.guard import read_body
 from r1_plugins.serve.wire import Refused, read
 
-FAILED = {"timeout": (504, "the request took too long"), "error": (500, "the engine has stopped")}
+FAILED = {
+    "timeout": (504, "the request took too long"),
+    "closing": (503, "the server was stopped before the answer was whole"),
+    "error": (500, "the engine has stopped"),
+}
 
 
 def build(engine: Engine) -> FastAPI:
@@ -31,7 +35,7 @@ def build(engine: Engine) -> FastAPI:
 
     async def health(request: Request) -> Response:
         status = "ok" if engine.healthy else "stopped"
-        work = {"rows": engine.rows, "cancelled_rows": engine.cancelled_rows}
+        work = {"rows": engine.rows, "cancelled_rows": engine.cancelled_rows, "stopped_rows": engine.stopped_rows}
         return JSONResponse({"status": status, **work}, 200 if engine.healthy else 503)
 
     async def models(request: Request) -> Response:
@@ -43,7 +47,7 @@ def build(engine: Engine) -> FastAPI:
         job = engine.ask(asked)
         if asked.stream:
             return StreamingResponse(_stream(engine, job), media_type="text/event-stream")
-        work, gone = asyncio.ensure_future(_whole(job, settings.name)), asyncio.ensure_future(_gone(request))
+        work, gone = asyncio.ensure_future(_whole(engine, job)), asyncio.ensure_future(_gone(request))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             return JSONResponse(work.result()) if work.done() else Response(status_code=499)
@@ -77,16 +81,17 @@ async def _deltas(job: Job) -> AsyncIterator[Delta]:
         yield delta
 
 
-def _head(job: Job, name: str, kind: str) -> dict[str, Any]:
+def _head(engine: Engine, kind: str) -> dict[str, Any]:
     number = f"chatcmpl-{secrets.token_hex(12)}"
-    return {"id": number, "object": kind, "created": int(time.time()), "model": name}
+    return {"id": number, "object": kind, "created": int(time.time()), "model": engine.settings.name}
 
 
-def _logprobs(engine_ids: list[int], values: list[float]) -> dict[str, Any]:
-    entries: list[dict[str, Any]] = [
-        {"token": f"token_id:{number}", "logprob": value, "bytes": None, "top_logprobs": []}
-        for number, value in zip(engine_ids, values, strict=True)
-    ]
+def _logprobs(engine: Engine, ids: list[int], values: list[float]) -> dict[str, Any]:
+    entries = []
+    for number, value in zip(ids, values, strict=True):
+        spelled = engine.spelled(number)
+        token = spelled.decode("utf-8", "replace")
+        entries.append({"token": token, "logprob": value, "bytes": list(spelled), "top_logprobs": []})
     return {"content": entries, "refusal": None}
 
 
@@ -107,7 +112,7 @@ class _Usage:
         }
 
 
-async def _whole(job: Job, name: str) -> dict[str, Any]:
+async def _whole(engine: Engine, job: Job) -> dict[str, Any]:
     usage = _Usage(job)
     kept: list[dict[str, Any]] = [
         {"said": "", "answer": "", "ids": [], "logprobs": [], "finish": ""} for _ in range(job.asked.n)
@@ -120,20 +125,20 @@ async def _whole(job: Job, name: str) -> dict[str, Any]:
         mine["ids"] += delta.ids
         mine["logprobs"] += delta.logprobs
         mine["finish"] = delta.finish
-    body = _head(job, name, "chat.completion")
-    body["choices"] = [_choice(job, index, mine) for index, mine in enumerate(kept)]
+    body = _head(engine, "chat.completion")
+    body["choices"] = [_choice(engine, job, index, mine) for index, mine in enumerate(kept)]
     body["usage"] = usage.told()
     if job.asked.return_token_ids:
         body["prompt_token_ids"] = job.request.prompt_ids.tolist()
     return body
 
 
-def _choice(job: Job, index: int, mine: dict[str, Any]) -> dict[str, Any]:
+def _choice(engine: Engine, job: Job, index: int, mine: dict[str, Any]) -> dict[str, Any]:
     said = mine["said"]
     choice: dict[str, Any] = {
         "index": index,
         "message": {"role": "assistant", "content": mine["answer"], "reasoning_content": said, "reasoning": said},
-        "logprobs": _logprobs(mine["ids"], mine["logprobs"]) if job.asked.logprobs else None,
+        "logprobs": _logprobs(engine, mine["ids"], mine["logprobs"]) if job.asked.logprobs else None,
         "finish_reason": mine["finish"],
     }
     if job.asked.return_token_ids:
@@ -143,7 +148,7 @@ def _choice(job: Job, index: int, mine: dict[str, Any]) -> dict[str, Any]:
 
 async def _stream(engine: Engine, job: Job) -> AsyncIterator[str]:
     asked, usage = job.asked, _Usage(job)
-    head = _head(job, engine.settings.name, "chat.completion.chunk")
+    head = _head(engine, "chat.completion.chunk")
     first: dict[str, Any] = {"prompt_token_ids": job.request.prompt_ids.tolist()} if asked.return_token_ids else {}
     try:
         for index in range(asked.n):
@@ -151,7 +156,7 @@ async def _stream(engine: Engine, job: Job) -> AsyncIterator[str]:
             yield _event({**head, **first, "choices": [choice]})
         async for delta in _deltas(job):
             usage.add(delta)
-            for choice in _chunks(job, delta):
+            for choice in _chunks(engine, job, delta):
                 yield _event({**head, "choices": [choice]})
         if asked.stream_options is not None and asked.stream_options.include_usage:
             yield _event({**head, "choices": [], "usage": usage.told()})
@@ -163,7 +168,7 @@ async def _stream(engine: Engine, job: Job) -> AsyncIterator[str]:
         engine.cancel(job)
 
 
-def _chunks(job: Job, delta: Delta) -> list[dict[str, Any]]:
+def _chunks(engine: Engine, job: Job, delta: Delta) -> list[dict[str, Any]]:
     """One chunk for each piece; the ids go with the last, and so does the end."""
     texts = [
         {"reasoning_content": piece, "reasoning": piece} if thinking else {"content": piece}
@@ -176,7 +181,7 @@ def _chunks(job: Job, delta: Delta) -> list[dict[str, Any]]:
     if chunks:
         chunks[-1]["finish_reason"] = delta.finish
         if job.asked.logprobs:
-            chunks[-1]["logprobs"] = _logprobs(delta.ids, delta.logprobs)
+            chunks[-1]["logprobs"] = _logprobs(engine, delta.ids, delta.logprobs)
         if job.asked.return_token_ids:
             chunks[-1]["token_ids"] = delta.ids
     return chunks

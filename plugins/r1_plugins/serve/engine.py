@@ -34,7 +34,7 @@ IDLE_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """What one step added to one choice; `finish` with the last: stop, length, timeout or error."""
+    """What one step added to one choice; `finish` with the last: stop, length, timeout, closing or error."""
 
     choice: int
     pieces: Pieces
@@ -84,12 +84,17 @@ class Engine:
         self.module = module.to("cuda" if cuda else "cpu").eval()
         self.context: int = getattr(module.config, "max_position_embeddings", None) or 2**31
         self.cancelled_rows = 0
+        """Rows of requests that nobody waited for any more, or that took too long."""
+        self.stopped_rows = 0
+        """Rows that a stop string ended."""
+        self._spelling = _spelling(self.text)
         self._decoder = LiveDecoder(self.module, ends=self.text.end_ids, max_rows=settings.rows)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
         self._asked_for = 0
         self._lock = threading.Lock()
         self._stopped = False
+        self._closing_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="r1-engine", daemon=True)
         self._thread.start()
 
@@ -115,6 +120,8 @@ class Engine:
         with self._lock:
             if not self.healthy:
                 raise Refused(503, "the engine has stopped")
+            if self._closing_s is not None:
+                raise Refused(503, "the server is stopping")
             if asked.n > self.settings.rows:
                 raise Refused(400, f"n is {asked.n}, at most {self.settings.rows} are written at once", param="n")
             if self._asked_for + asked.n > self.settings.rows + self.settings.queue:
@@ -135,9 +142,20 @@ class Engine:
         self._inbox.put(job)
         return job
 
+    def spelled(self, number: int) -> bytes:
+        """What a token stands for; a special token, its name."""
+        try:
+            return self._spelling[number]
+        except IndexError:  # a head may have more rows than there are tokens
+            return b""
+
     def cancel(self, job: Job) -> None:
         """Nobody waits for it; harmless when it is done."""
         job.cancelled = True
+
+    def end_within(self, seconds: float) -> None:
+        """Take nothing more, and give what is under way so long."""
+        self._closing_s = time.monotonic() + seconds
 
     def close(self) -> None:
         """End the thread."""
@@ -188,9 +206,11 @@ class Engine:
 
     def _drop(self) -> None:
         now_s = time.monotonic()
-        for job in [job for job in self._jobs.values() if job.cancelled or now_s > job.deadline_s]:
-            self.cancelled_rows += self._decoder.cancel(job.number)
-            self._finish(job, "timeout")
+        closing = self._closing_s is not None and now_s > self._closing_s
+        for job in list(self._jobs.values()):
+            if job.cancelled or closing or now_s > job.deadline_s:
+                self.cancelled_rows += self._decoder.cancel(job.number)
+                self._finish(job, "closing" if closing else "timeout")
 
     def _note(self, drawn: Drawn) -> None:
         job = self._jobs.get(drawn.number)
@@ -212,8 +232,9 @@ class Engine:
             reasoning=int(was_thinking), finish=finish,
         )  # fmt: skip
         self._send(job, lambda: job.out.put_nowait(delta))
+        if finish and not drawn.finish:  # a stop string: the model would go on
+            self.stopped_rows += self._decoder.cancel(job.number, drawn.sample)
         if all(each.done for each in job.choices):
-            self._decoder.cancel(job.number)
             self._forget(job)
 
     def _finish(self, job: Job, how: str) -> None:
@@ -233,3 +254,14 @@ class Engine:
             job.loop.call_soon_threadsafe(call)
         except RuntimeError:  # the loop has closed: nobody waits
             job.cancelled = True
+
+
+def _spelling(text: ChatText) -> list[bytes]:
+    """The bytes of each token; where a tokenizer does not tell (whole words), those of its text alone."""
+    tokenizer = text.tokenizer
+    try:
+        spelling = list(text.pieces)
+    except SetupError:
+        spelling = [tokenizer.decode([number]).encode() for number in range(text.vocabulary)]
+    spelling[tokenizer.eos_token_id] = tokenizer.eos_token.encode()
+    return spelling

@@ -1,7 +1,8 @@
 """What stands before every route: the Host, the key, the size of the body; and connections that come to nothing.
 
 A page in a browser can be made to ask a server on loopback under its own name (DNS rebinding), so on loopback the Host
-must be loopback's. The key is compared in constant time, on every route but /health.
+must be loopback's. The key is compared in constant time, on every route but /health. `Keyed` sets the same before the
+server of vLLM, whose own key leaves many routes open.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from r1_plugins.serve.settings import LOOPBACK, Settings
+from r1_plugins.serve.settings import KEY, LOOPBACK, LOOPBACK_ONLY
 from r1_plugins.serve.wire import Refused
 
 BODY_BYTES = 2**20
 HEADER_S, BODY_S, STALLED_S = 10.0, 10.0, 30.0
 MOST_CONNECTIONS = 512
+POLICY = 1008
+"""How a web socket is closed that is not wanted."""
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -28,35 +32,46 @@ Send = Callable[[Scope], Awaitable[None]]
 class Guard:
     """ASGI: lets a request through to `app`, or answers it."""
 
-    def __init__(self, app: Any, settings: Settings) -> None:
+    def __init__(self, app: Any, *, key: str, is_loopback: bool) -> None:
         self.app = app
-        self.settings = settings
+        self.key = key
+        self.is_loopback = is_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request; others than HTTP's pass."""
-        if scope["type"] == "http":
+        """One request; what is neither HTTP nor a web socket passes."""
+        if scope["type"] in ("http", "websocket"):
             headers = {name.lower(): value for name, value in scope["headers"]}
             try:
                 self._check(scope["path"], headers)
             except Refused as refused:
-                await _answer(send, refused)
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.close", "code": POLICY})
+                else:
+                    await _answer(send, refused)
                 return
         await self.app(scope, receive, send)
 
     def _check(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if self.settings.is_loopback:
+        if self.is_loopback:
             host = headers.get(b"host", b"").decode("latin-1")
             name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
             if name.lower() not in LOOPBACK:
                 raise Refused(403, f"Host {name!r} is not this machine's loopback")
-        if self.settings.key and path != "/health":
+        if self.key and path != "/health":
             given = headers.get(b"authorization", b"").strip()
-            wanted = f"Bearer {self.settings.key}".encode()
+            wanted = f"Bearer {self.key}".encode()
             if not hmac.compare_digest(given, wanted):
                 raise Refused(401, "a key is needed: Authorization: Bearer ...", code="invalid_api_key")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > BODY_BYTES:
             raise _too_large()
+
+
+class Keyed(Guard):
+    """The guard as another server's middleware: it is given the application alone, the rest by the environment."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app, key=os.environ[KEY], is_loopback=os.environ[LOOPBACK_ONLY] == "1")
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KEY = "R1_API_KEY"
+LOOPBACK_ONLY = "R1_SERVE_LOOPBACK"
+"""Tells the guard in another server's process whether only loopback reaches it: "1" or "0"."""
 
 
 @dataclass(frozen=True, kw_only=True)

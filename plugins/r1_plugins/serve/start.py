@@ -10,13 +10,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import FrameType
 
 import click
 
-from r1_plugins.serve.settings import KEY, Settings
+from r1_plugins.serve.settings import KEY, LOOPBACK_ONLY, Settings
 from r1core.errors import RecipeError, SetupError
 
-GRACE_S = 10
+GRACE_S = 2
+"""Seconds for answers under way when it is told to stop; then their clients are told, and have as long again."""
+GUARD = "r1_plugins.serve.guard.Keyed"
 PACKAGES = ("fastapi", "uvicorn", "torch", "transformers")
 
 
@@ -46,8 +49,10 @@ def _serve_with_vllm(settings: Settings) -> None:
     command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(settings.folder)]
     command += ["--host", settings.host, "--port", str(settings.port), "--served-model-name", settings.name]
     command += ["--reasoning-parser", "deepseek_r1", "--max-num-seqs", str(settings.rows)]
-    click.echo("engine vllm: its own server, which asks for the key on /v1 alone; limits here do not apply to it")
-    environment = {**os.environ, **({"VLLM_API_KEY": settings.key} if settings.key else {})}
+    # vLLM's own key leaves /tokenize, /metrics, /invocations and others open: ours stands before them all
+    command += ["--middleware", GUARD]
+    click.echo(f"engine vllm: {settings.name} by its own server; of the limits here only --rows applies to it")
+    environment = {**os.environ, KEY: settings.key, LOOPBACK_ONLY: str(int(settings.is_loopback))}
     child = subprocess.Popen(command, env=environment, start_new_session=True)
     stopped: list[int] = []
 
@@ -83,10 +88,16 @@ def _serve_natively(settings: Settings) -> None:
                 signal.signal(signum, self.handle_exit)
             yield
 
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """Called on a signal; the second one does not wait."""
+            engine.end_within(GRACE_S)
+            super().handle_exit(sig, frame)
+
     engine = Engine(settings)
+    guarded = Guard(build(engine), key=settings.key, is_loopback=settings.is_loopback)
     config = uvicorn.Config(
-        Guard(build(engine), settings), http=Connection, ws="none", log_level="critical", access_log=False,
-        server_header=False, timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=10, lifespan="off", backlog=1024,
+        guarded, http=Connection, ws="none", log_level="critical", access_log=False,
+        server_header=False, timeout_graceful_shutdown=2 * GRACE_S, timeout_keep_alive=10, lifespan="off", backlog=1024,
     )  # fmt: skip
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     click.echo(f"engine native: {settings.name} at http://{host}:{listening.getsockname()[1]}/v1")
