@@ -20,7 +20,7 @@ from r1_plugins.serve.wire import Refused, read
 FAILED = {
     "timeout": (504, "the request took too long"),
     "closing": (503, "the server was stopped before the answer was whole"),
-    "error": (500, "the engine has stopped"),
+    "error": (500, "the engine failed before the answer was whole"),
 }
 
 

@@ -15,12 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import click
+
 from r1_plugins.serve.settings import Settings
 from r1_plugins.serve.wire import Asked, Refused
 from r1core.errors import RecipeError, SetupError
 from r1core.keys import derive_key
 from r1core.reasoning_stream import Pieces, Reasoning, without_thinking
 from r1core.types import Problem, SampleRequest, Tokens
+from r1core.untrusted import untrusted
 
 try:
     import torch
@@ -30,6 +33,8 @@ except ImportError as error:
     raise SetupError(f"serve needs {error.name}", where="r1 serve", fix="pip install 'r1core[serve]'") from error
 
 IDLE_S = 0.2
+TRIES = 3
+"""Failures without a token between them after which the engine is given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +93,15 @@ class Engine:
         self.stopped_rows = 0
         """Rows that a stop string ended."""
         self._spelling = _spelling(self.text)
-        self._decoder = LiveDecoder(self.module, ends=self.text.end_ids, max_rows=settings.rows)
+        self.failed = ""
+        """Why its thread has ended before its time."""
+        self._decoder = self._new_decoder()
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
         self._asked_for = 0
         self._lock = threading.Lock()
         self._stopped = False
+        self._ended = False
         self._closing_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="r1-engine", daemon=True)
         self._thread.start()
@@ -110,13 +118,23 @@ class Engine:
 
     def ask(self, asked: Asked) -> Job:
         """Put a request into the queue. Raises Refused: 400 too long, 429 too many, 503 no engine."""
-        messages = [{"role": turn.role.replace("developer", "system"), "content": turn.text} for turn in asked.messages]
-        turns = without_thinking(messages)
+        self._admit(asked)
         try:
-            prompt, opened = self.text.prompt_ids(turns), bool(self.text.prefilled(turns))
-        except Exception as error:  # a template may raise what it likes about the order of roles
-            raise Refused(400, f"the chat template refuses these messages: {error}", param="messages") from None
-        limit = self._limit(asked, prompt)
+            request, opened = self._read(asked)
+            deadline_s = time.monotonic() + self.settings.timeout_s
+            loop = asyncio.get_running_loop()
+            job = Job(asked=asked, request=request, opened=opened, deadline_s=deadline_s, loop=loop)
+            with self._lock:  # once the thread has ended, nobody empties the queue
+                if self._ended:
+                    raise Refused(503, "the engine has stopped")
+                self._inbox.put(job)
+        except BaseException:
+            self._release(asked.n)
+            raise
+        return job
+
+    def _admit(self, asked: Asked) -> None:
+        """Count it in, before any work is done for it."""
         with self._lock:
             if not self.healthy:
                 raise Refused(503, "the engine has stopped")
@@ -127,20 +145,30 @@ class Engine:
             if self._asked_for + asked.n > self.settings.rows + self.settings.queue:
                 raise Refused(429, "too many requests wait already", code="queue_full")
             self._asked_for += asked.n
+
+    def _release(self, count: int) -> None:
+        with self._lock:
+            self._asked_for -= count
+
+    def _read(self, asked: Asked) -> tuple[SampleRequest, bool]:
+        """What the decoder is asked for, and whether the prompt opens the thinking."""
+        messages = [{"role": turn.role.replace("developer", "system"), "content": turn.text} for turn in asked.messages]
+        turns = without_thinking(messages)
+        try:
+            prompt, opened = self.text.prompt_ids(turns), bool(self.text.prefilled(turns))
+        except Exception as error:  # a template may raise what it likes about the order of roles
+            raise Refused(400, f"the chat template refuses these messages: {error}", param="messages") from None
         seed = secrets.randbits(63) if asked.seed is None else asked.seed
         request = SampleRequest(
             problem=Problem(id="request"),
             prompt_ids=prompt,
             keys=tuple(derive_key(seed, choice) for choice in range(asked.n)),
             samples=tuple(range(asked.n)),
-            max_new_tokens=limit,
+            max_new_tokens=self._limit(asked, prompt),
             temperature=asked.temperature,
             top_p=asked.top_p,
         )
-        deadline_s = time.monotonic() + self.settings.timeout_s
-        job = Job(asked=asked, request=request, opened=opened, deadline_s=deadline_s, loop=asyncio.get_running_loop())
-        self._inbox.put(job)
-        return job
+        return request, opened
 
     def spelled(self, number: int) -> bytes:
         """What a token stands for; a special token, its name."""
@@ -172,16 +200,52 @@ class Engine:
 
     # --- in the thread ---
 
+    def _new_decoder(self) -> LiveDecoder:
+        return LiveDecoder(self.module, ends=self.text.end_ids, max_rows=self.settings.rows)
+
     def _run(self) -> None:
+        failures = 0
         try:
             while not self._stopped:
-                self._take()
-                self._drop()
-                for drawn in self._decoder.step() if self._decoder.busy else ():
-                    self._note(drawn)
+                try:
+                    drew = self._work()
+                except Exception as error:  # no memory for one prompt, say: those under way are lost, others are served
+                    failures += 1
+                    said = f"{type(error).__name__}: {error}"
+                    if failures == TRIES:
+                        self.failed = said
+                        return
+                    click.echo(untrusted(f"the engine begins anew, answers under way are lost: {said}"), err=True)
+                    self._lose_all()
+                    self._decoder = self._new_decoder()
+                else:
+                    failures = 0 if drew else failures
         finally:
-            for job in list(self._jobs.values()):
-                self._finish(job, "error")
+            with self._lock:
+                self._ended = True
+            self._lose_all()
+            while not self._inbox.empty():
+                if (job := self._inbox.get()) is not None:
+                    self._lose(job)
+
+    def _work(self) -> bool:
+        """One step for all that is asked; whether it drew anything."""
+        self._take()
+        self._drop()
+        drawn = list(self._decoder.step()) if self._decoder.busy else []
+        for each in drawn:
+            self._note(each)
+        return bool(drawn)
+
+    def _lose_all(self) -> None:
+        for job in list(self._jobs.values()):
+            self._finish(job, "error")
+
+    def _lose(self, job: Job) -> None:
+        """The same for one that the decoder does not have yet."""
+        delta = Delta(choice=0, pieces=[], ids=[], logprobs=[], finish="error")
+        self._send(job, lambda: job.out.put_nowait(delta))
+        self._release(len(job.request.keys))
 
     def _take(self) -> None:
         wait = not self._decoder.busy
@@ -201,7 +265,11 @@ class Engine:
                         reasoning=Reasoning(thinking=job.opened),
                     )
                 )
-            job.number = self._decoder.add(job.request)
+            try:
+                job.number = self._decoder.add(job.request)
+            except BaseException:
+                self._lose(job)
+                raise
             self._jobs[job.number] = job
 
     def _drop(self) -> None:
@@ -246,8 +314,7 @@ class Engine:
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.number]
-        with self._lock:
-            self._asked_for -= len(job.choices)
+        self._release(len(job.choices))
 
     def _send(self, job: Job, call: Callable[[], Any]) -> None:
         try:

@@ -108,6 +108,8 @@ class Connection(H11Protocol):
     """Closes what sends no whole header in time, what stops reading, and what comes when there are too many."""
 
     _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    """Its own: a client that sends and never reads has stalled, too."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the event loop."""
@@ -132,17 +134,24 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         self._stop()
+        self._reads_again()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Called by the event loop when the client does not read."""
         super().pause_writing()
-        self._start(STALLED_S, self.transport.abort)
+        self._reads_again()
+        self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Called by the event loop."""
         super().resume_writing()
-        self._stop()
+        self._reads_again()
+
+    def _reads_again(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _start(self, seconds: float, call: Callable[[], None]) -> None:
         self._stop()

@@ -93,7 +93,15 @@ def _serve_natively(settings: Settings) -> None:
             engine.end_within(GRACE_S)
             super().handle_exit(sig, frame)
 
-    engine = Engine(settings)
+        async def on_tick(self, counter: int) -> bool:
+            """Called ten times a second; True ends the server."""
+            return not engine.healthy or await super().on_tick(counter)
+
+    try:
+        engine = Engine(settings)
+    except BaseException:
+        listening.close()
+        raise
     guarded = Guard(build(engine), key=settings.key, is_loopback=settings.is_loopback)
     config = uvicorn.Config(
         guarded, http=Connection, ws="none", log_level="critical", access_log=False,
@@ -105,6 +113,9 @@ def _serve_natively(settings: Settings) -> None:
         Server(config).run(sockets=[listening])
     finally:
         engine.close()
+    if engine.failed:
+        fix = "start it again; with less memory to spare, fewer --rows"
+        raise SetupError(f"the engine has stopped: {engine.failed}", where="r1 serve", fix=fix)
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -1,0 +1,87 @@
+"""What the engine of `r1 serve` does when the model fails: who waits is told, and the next are served or refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import endless_model
+
+from r1_plugins.serve.engine import TRIES, Engine
+from r1_plugins.serve.settings import Settings
+from r1_plugins.serve.wire import Asked, Refused
+from r1core.nn import LiveDecoder
+
+ASKED = Asked.model_validate({"model": "tiny", "messages": [{"role": "user", "content": "w1"}], "max_tokens": 5})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return endless_model(tmp_path_factory.mktemp("failures"))
+
+
+@pytest.fixture
+def engine(folder: Path) -> Iterator[Engine]:
+    made = Engine(
+        Settings(folder=folder, host="127.0.0.1", port=0, name="tiny", max_tokens=100, rows=2, queue=8, timeout_s=60)
+    )
+    yield made
+    made.close()
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, method: str, times: int) -> list[str]:
+    """Let the decoder's `method` raise so often; what fired is in the list."""
+    real: Callable[..., Any] = getattr(LiveDecoder, method)
+    fired: list[str] = []
+
+    def broken(self: LiveDecoder, *arguments: Any) -> Any:
+        if len(fired) < times:
+            fired.append(method)
+            raise MemoryError("no room for it")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(LiveDecoder, method, broken)
+    return fired
+
+
+async def ends(engine: Engine, count: int) -> list[str]:
+    """How each of so many requests ended, asked at the same moment; nobody waits longer than this."""
+    jobs = [engine.ask(ASKED) for _ in range(count)]
+
+    async def end(job: Any) -> str:
+        while (delta := await job.out.get()).finish is None:
+            pass
+        return str(delta.finish)
+
+    return await asyncio.wait_for(asyncio.gather(*map(end, jobs)), timeout=60)
+
+
+@pytest.mark.parametrize("method", ["step", "add"])
+def test_a_failure_ends_those_under_way_and_the_next_are_served(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    fired = failing(monkeypatch, method, times=1)
+    found = asyncio.run(ends(engine, 3))
+    assert fired == [method]
+    assert "error" in found
+    assert set(asyncio.run(ends(engine, 3))) <= {"stop", "length"}
+    assert engine.healthy
+    assert "no room for it" in capsys.readouterr().err
+
+
+def test_one_that_fails_again_and_again_is_given_up_and_says_so_to_all(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, "step", times=10**6)
+    for _ in range(TRIES):
+        if engine.healthy:
+            assert set(asyncio.run(ends(engine, 4))) == {"error"}
+    engine._thread.join(timeout=60)
+    assert not engine.healthy
+    assert engine.failed == "MemoryError: no room for it"
+    with pytest.raises(Refused, match="the engine has stopped"):
+        asyncio.run(ends(engine, 1))
+    assert engine._asked_for == 0
