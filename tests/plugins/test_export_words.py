@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from talking_model import build
 from test_export import done, refused
 
-from r1_plugins.export.lineage import Step
+from r1_plugins.export.lineage import Step, without_places
 from r1_plugins.export.markdown import code, front, plain, table
 from r1_plugins.export.words import sentence
 from r1core.errors import RecipeError, RefusedError
@@ -93,3 +93,13 @@ def test_what_people_did_to_a_dataset_is_told_and_no_more(tmp_path: Path) -> Non
     ):
         record = StageRecord(status="finished", fingerprint="f" * 64, metrics=metrics)
         assert said in sentence(Step(id="data", kind="review", record=record))
+
+
+def test_no_path_of_the_machine_leaves_it() -> None:
+    made = {
+        "problems": {"use": "jsonl", "path": "/home/me/secret/data.jsonl"},
+        "model": ["/mnt/models/r1", "base"],
+        "k": 3,
+    }
+    told = without_places(made)
+    assert told == {"problems": {"use": "jsonl", "path": "data.jsonl"}, "model": ["r1", "base"], "k": 3}

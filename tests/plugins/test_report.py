@@ -21,7 +21,7 @@ from r1_plugins.report.gather import gather
 from r1_plugins.report.graph import boxes, depths, graph, layers
 from r1_plugins.report.learning import shown
 from r1_plugins.report.observer import r1_run_end
-from r1_plugins.report.samples import EACH, PROBLEMS, fitting
+from r1_plugins.report.samples import EACH, PROBLEMS, Right, _answer, fitting
 from r1_plugins.report.scores import Measured, breakdowns, headline, measured
 from r1_plugins.report.svg import number, ticks
 from r1_plugins.report.text import embedded, visible
@@ -422,3 +422,23 @@ def test_every_run_is_watched_unless_it_is_left_out() -> None:
         assert len(observers._calls) == calls
     assert PluginHost.discover().observers([], said.append)._calls == []
     assert said == []
+
+
+def test_an_answer_is_right_as_its_set_says() -> None:
+    row = {
+        **{
+            "parts": {"accuracy": 0.0, "helpful": 0.75},
+            "score": 0.2,
+            "score_reason": "",
+            "finish": "stop",
+            "tokens": 3,
+        },
+        **{"thinking": "t", "answer": "a", "prefilled": "", "text": "a"},
+    }
+    marks = {
+        (reward, at_least): _answer(row, Right.of({"reward": reward, "at_least": at_least}))["right"]
+        for reward in (None, "helpful", "safe")
+        for at_least in (0.5, 0.8)
+    }
+    assert [marks["helpful", 0.5], marks["helpful", 0.8], marks[None, 0.5]] == [True, False, False]
+    assert marks["safe", 0.5] is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from r1core.comparison.finished import RESULTS, FinishedRun
@@ -43,7 +43,18 @@ class Step:
         own = self.record
         told = {"stage": self.id, "kind": self.kind, "fingerprint": own.fingerprint, "inputs": dict(own.inputs)}
         times = {"started": own.started, "finished": own.finished, "wall_s": own.wall_s, "cpu_s": own.cpu_s}
-        return {**told, "made_from": dict(own.made_from), "metrics": dict(own.metrics), **times}
+        return {**told, "made_from": without_places(own.made_from), "metrics": dict(own.metrics), **times}
+
+
+def without_places(value: Any) -> Any:
+    """The same value, of a path of this machine only the last name; the contents are in the fingerprint."""
+    if isinstance(value, Mapping):
+        return {key: without_places(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_places(each) for each in value]
+    if isinstance(value, str) and ("\n" not in value) and PurePath(value).is_absolute():
+        return PurePath(value).name
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """`r1_run.json`: where an exported model comes from and what was checked, for programs and for whoever doubts.
 
-It holds no time and no place of its own: the same model, exported in the same way by the same versions, gives the same
-bytes.
+It holds no time of its own (the times are those of the run's stages) and no place of the machine: the same model,
+exported in the same way by the same versions, gives the same bytes.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,21 @@ RULE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Right:
+    """What a set calls right, as its table does: a part of the score (the first when "") that reaches a value."""
+
+    part: str = ""
+    at_least: float = 0.5
+
+    @classmethod
+    def of(cls, asked: Any) -> Right:
+        """By the set's body in the recipe."""
+        body: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
+        at_least = _number(body.get("at_least"))
+        return cls(part=str(body.get("reward") or ""), at_least=0.5 if at_least is None else at_least)
+
+
 def sources(facts: RunFacts) -> list[dict[str, Any]]:
     """The lists to choose from, as JSON: evaluations by set, then training stages."""
     measured = [found for stage in facts.of("evaluate") for found in _of_evaluation(stage)]
@@ -53,7 +69,7 @@ def fitting(items: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 def _of_evaluation(stage: Stage) -> Iterator[dict[str, Any]]:
     """A list for each of the evaluation's sets; each problem with the answers of all its models."""
     models = spread([str(model) for model in stage.body.get("models") or ()], MODELS)
-    for name in (stage.body.get("evaluate") or {}).get("sets") or {}:
+    for name, asked in ((stage.body.get("evaluate") or {}).get("sets") or {}).items():
         answers: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
         for model in models:
             by_problem: dict[str, list[Mapping[str, Any]]] = {}
@@ -63,7 +79,8 @@ def _of_evaluation(stage: Stage) -> Iterator[dict[str, Any]]:
                 answers[model] = by_problem
         ids = list(next(iter(answers.values()), {}))
         if ids:
-            items = [_problem(answers, problem) for problem in spread(ids, PROBLEMS)]
+            right = Right.of(asked)
+            items = [_problem(answers, problem, right) for problem in spread(ids, PROBLEMS)]
             yield {"name": f"{stage.id} · {name}", "labels": list(answers), "items": items}
 
 
@@ -75,9 +92,11 @@ def _first_part(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _problem(answers: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], problem: str) -> dict[str, Any]:
+def _problem(
+    answers: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], problem: str, right: Right
+) -> dict[str, Any]:
     shown = next(rows[problem][0] for rows in answers.values() if problem in rows)
-    told = {m: [_answer(row) for row in rows[problem][:EACH]] for m, rows in answers.items() if problem in rows}
+    told = {m: [_answer(row, right) for row in rows[problem][:EACH]] for m, rows in answers.items() if problem in rows}
     return {**_question(shown), "answers": told}
 
 
@@ -93,7 +112,7 @@ def _of_training(stage: Stage) -> dict[str, Any] | None:
     if not moments:
         return None
     items = [
-        {"moment": label, **_question(row), "answers": {label: [_answer(row)]}}
+        {"moment": label, **_question(row), "answers": {label: [_answer(row, Right())]}}
         for label, rows in moments.items()
         for row in rows
     ]
@@ -110,15 +129,15 @@ def _question(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answer(row: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(row: Mapping[str, Any], right: Right) -> dict[str, Any]:
     parts = {visible(str(name)): _number(value) for name, value in row["parts"].items()}
     score = _number(row["score"])
-    first = next(iter(parts.values()), score)
+    worth = parts.get(visible(right.part)) if right.part else next(iter(parts.values()), score)
     return {
         "thinking": None if row["thinking"] is None else _cut(row["thinking"]),
         "answer": None if row["answer"] is None else _cut(row["answer"]),
         "text": _cut(row["prefilled"] + row["text"]) if row["thinking"] is None or row["answer"] is None else "",
-        "right": None if first is None else first > 0.5,
+        "right": None if worth is None else worth >= right.at_least,
         "score": score,
         "parts": parts,
         "why": visible(str(row["score_reason"] or "")),
