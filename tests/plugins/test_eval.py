@@ -20,7 +20,7 @@ from r1_plugins.eval.endpoints import named
 from r1_plugins.eval.presets import preset
 from r1_plugins.eval.recorded import as_jsonl
 from r1_plugins.eval.reflecting import reflecting
-from r1_plugins.eval.written import Asked, folder_of, recipe, write
+from r1_plugins.eval.written import Asked, fitting, folder_of, recipe, write
 from r1core.api import run
 from r1core.errors import RecipeError, RefusedError, SetupError
 from r1core.store import read_json
@@ -260,3 +260,15 @@ def test_a_model_of_the_hub_that_cannot_be_reached_is_the_machines_fault(monkeyp
     assert recipe(asked(models=("no/such-model",), problems="playground", fetch=False))["stages"]["such_model"] == {
         "import": "no/such-model"
     }
+
+
+def test_unsaid_an_answer_takes_at_most_half_of_what_the_smallest_model_reads(tmp_path: Path) -> None:
+    for name, positions in (("small", 256), ("large", 40_000)):
+        (tmp_path / name / "model").mkdir(parents=True)
+        (tmp_path / name / "model" / "config.json").write_text(f'{{"max_position_embeddings": {positions}}}')
+    small, large = str(tmp_path / "small"), str(tmp_path / "large" / "model")
+    assert [fitting(models, 1024) for models in ([small, large], [large], ["hub/name", "http://x/v1"])] == [
+        128,
+        1024,
+        1024,
+    ]

@@ -33,7 +33,13 @@ from r1core.untrusted import untrusted
 @click.option("--k", default=1, show_default=True, type=click.IntRange(min=1), help="pass@k, from all samples.")
 @click.option("--temperature", default=0.6, show_default=True, type=click.FloatRange(min=0), help="0 is greedy.")
 @click.option("--top-p", default=0.95, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Nucleus.")
-@click.option("--max-new-tokens", default=1024, show_default=True, type=click.IntRange(min=1), help="Longest answer.")
+@click.option(
+    "--max-new-tokens",
+    default=1024,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Longest answer; unsaid, at most half of what a model reads.",
+)
 @click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1), help="Problems at most.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of all that is random.")
 @click.option("--greedy", is_flag=True, help="Measure greedy answers of folders and hub ids, too.")
@@ -82,7 +88,7 @@ def evaluate(
     from r1_plugins.eval.endpoints import named
     from r1_plugins.eval.recorded import as_jsonl
     from r1_plugins.eval.reflecting import reflecting
-    from r1_plugins.eval.written import Asked, folder_of, set_name, write
+    from r1_plugins.eval.written import Asked, fitting, folder_of, set_name, write
 
     asked = Asked(
         models=named(models, key),
@@ -93,7 +99,7 @@ def evaluate(
         k=k,
         temperature=temperature,
         top_p=top_p,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=max_new_tokens if _said(context, "max_new_tokens") else fitting(models, max_new_tokens),
         limit=limit,
         seed=seed,
         greedy=greedy,
@@ -120,8 +126,11 @@ def _unsaid(context: click.Context, name: str, data: Path | None) -> dict[str, A
     """What the preset says and the command line does not."""
     from r1_plugins.eval.presets import preset
 
-    said = click.core.ParameterSource.COMMANDLINE
-    return {key: value for key, value in preset(name, data).items() if context.get_parameter_source(key) != said}
+    return {key: value for key, value in preset(name, data).items() if not _said(context, key)}
+
+
+def _said(context: click.Context, key: str) -> bool:
+    return context.get_parameter_source(key) == click.core.ParameterSource.COMMANDLINE
 
 
 def _recipe(arguments: list[str]) -> None:

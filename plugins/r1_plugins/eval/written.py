@@ -15,7 +15,7 @@ from r1_plugins.eval.against import gates_against, gates_not_below
 from r1_plugins.eval.endpoints import ENDPOINT
 from r1_plugins.eval.recorded import counted
 from r1core.errors import RecipeError
-from r1core.store import write_json
+from r1core.store import read_json, write_json
 
 GATE = re.compile(r"\s*([^\s<>=]+)\s*(>=|<=)\s*([-+.\deE]+)\s*")
 PROMPTS = 1_000_000
@@ -61,6 +61,16 @@ def folder_of(asked: Asked, sets: Sequence[str]) -> Path:
     del question["stages"]["evaluation"]["gate"]
     text = json.dumps([question, list(sets)], sort_keys=True)
     return Path("runs") / f"eval-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def fitting(models: Sequence[str], most: int) -> int:
+    """At most `most` tokens for an answer, and half of what the smallest of the folders reads; 1 at least."""
+    for given in models:
+        for path in (Path(given) / "config.json", Path(given) / "model" / "config.json"):
+            if path.is_file():
+                positions = read_json(path).get("max_position_embeddings")
+                most = min(most, positions // 2) if isinstance(positions, int) else most
+    return max(most, 1)
 
 
 def set_name(asked: Asked) -> str:
