@@ -63,7 +63,8 @@ def serve(decisions: Decisions, *, port: int | None, browser: bool, say: Callabl
     with _bound(decisions, port) as server:
         say(f"{len(decisions.states)} answers, decisions go to {decisions.output}")
         say(f"open {server.address}\nCtrl-C ends it; what was decided is kept")
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # set anew for Ctrl-C, too: a shell starts what goes on in the background with it ignored
+        before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGINT, signal.SIGTERM)}
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -74,7 +75,8 @@ def serve(decisions: Decisions, *, port: int | None, browser: bool, say: Callabl
             say("")
         finally:
             server.shutdown()
-            signal.signal(signal.SIGTERM, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
 
 def _bound(decisions: Decisions, port: int | None) -> Server:
