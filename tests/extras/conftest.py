@@ -1,4 +1,4 @@
-"""Tests of what README's test command does not install: pip install -e '.[dev,deepspeed,gym]'."""
+"""Tests of what README's test command does not install; CONTRIBUTING has the command that does."""
 
 from __future__ import annotations
 

@@ -36,7 +36,6 @@ class Family:
     default_system: str = ""
     """What the system says where the conversation has none."""
     prefill: str = ""
-    after_history: str = ""
     """What follows the end of an earlier answer."""
 
     def render(self, turns: Turns) -> str:
