@@ -36,7 +36,6 @@ class Family:
     default_system: str = ""
     """What the system says where the conversation has none."""
     prefill: str = ""
-    """What follows the end of an earlier answer."""
 
     def render(self, turns: Turns) -> str:
         """The prompt for the next answer, with the thinking of earlier ones left out."""
