@@ -14,8 +14,8 @@ import httpx
 import pytest
 from served import ASK, KEY, endless_model, post, serve, started
 
-from r1_plugins.serve.guard import Guard, Keyed
-from r1_plugins.serve.settings import LOOPBACK_ONLY
+from r1_plugins.serve.before_vllm import LIMITS, BeforeVllm, Limits
+from r1_plugins.serve.guard import Guard
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 LONG = {**ASK, "max_tokens": 3900, "temperature": 0}
@@ -142,11 +142,12 @@ def test_before_the_server_of_vllm_every_route_but_health_asks_for_the_key(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("R1_API_KEY", KEY)
-    monkeypatch.setenv(LOOPBACK_ONLY, "0")
-    guard = Keyed(reached)
+    limits = Limits(is_loopback=False, max_tokens=10, most_asked=1, timeout_s=1)
+    monkeypatch.setenv(LIMITS, limits.said())
+    guard = BeforeVllm(reached)
     right = [(b"authorization", f"Bearer {KEY}".encode())]
-    assert answered(guard, {"type": "http", "path": path})["status"] == 401
-    assert answered(guard, {"type": "http", "path": path, "headers": right}) == "through"
-    assert answered(guard, {"type": "http", "path": "/health"}) == "through"
+    assert answered(guard, {"type": "http", "method": "GET", "path": path})["status"] == 401
+    assert answered(guard, {"type": "http", "method": "GET", "path": path, "headers": right}) == "through"
+    assert answered(guard, {"type": "http", "method": "GET", "path": "/health"}) == "through"
     assert answered(guard, {"type": "websocket", "path": path})["type"] == "websocket.close"
     assert answered(guard, {"type": "lifespan"}) == "through"

@@ -2,6 +2,7 @@
 
     r1 serve runs/deepseek-r1/stages/dev3
     R1_API_KEY=... r1 serve MODEL --host 0.0.0.0
+    r1 serve MODEL --engine vllm -- --tensor-parallel-size 2     # what follows `--` is vLLM's
 
 Loopback alone by default; another address needs a key from the environment, which every route but /health asks for.
 """
@@ -29,6 +30,7 @@ from r1core.model_names import find_model
     help="Seconds that a request may take.",
 )  # fmt: skip
 @click.option("--engine", default="auto", show_default=True, type=click.Choice(["auto", "native", "vllm"]))
+@click.argument("vllm_options", nargs=-1, type=click.UNPROCESSED)
 def serve(
     model: str,
     host: str,
@@ -39,8 +41,12 @@ def serve(
     queue: int,
     timeout_s: float,
     engine: str,
+    vllm_options: tuple[str, ...],
 ) -> None:
-    """Serve MODEL (a folder, a stage's folder, or a model of the hub) as an OpenAI-compatible API."""
+    """Serve MODEL (a folder, a stage's folder, or a model of the hub) as an OpenAI-compatible API.
+
+    What follows `--` goes to vLLM's own server, where that is the engine.
+    """
     from r1_plugins.serve.settings import Settings
     from r1_plugins.serve.start import start
 
@@ -58,6 +64,7 @@ def serve(
             timeout_s=timeout_s,
         ),
         engine=engine,
+        vllm_options=vllm_options,
     )
 
 

@@ -15,10 +15,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from r1_plugins.serve.engine import Delta, Engine, Job
 from r1_plugins.serve.guard import read_body
-from r1_plugins.serve.wire import Refused, read
+from r1_plugins.serve.wire import TOOK_TOO_LONG, Refused, read
 
 FAILED = {
-    "timeout": (504, "the request took too long"),
+    "timeout": TOOK_TOO_LONG,
     "closing": (503, "the server was stopped before the answer was whole"),
     "error": (500, "the engine failed before the answer was whole"),
 }
@@ -30,7 +30,7 @@ def build(engine: Engine) -> FastAPI:
     settings, started = engine.settings, int(time.time())
 
     async def refuse(request: Request, refused: Any) -> Response:
-        again = {"Retry-After": "1"} if refused.status in (429, 503) else {}
+        again = {"Retry-After": "1"} if refused.comes_again else {}
         return JSONResponse(refused.body(), status_code=refused.status, headers=again)
 
     async def health(request: Request) -> Response:

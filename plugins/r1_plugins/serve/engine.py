@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from r1_plugins.serve.settings import Settings
-from r1_plugins.serve.wire import Asked, Refused
+from r1_plugins.serve.wire import Asked, Refused, queue_is_full
 from r1core.errors import RecipeError, SetupError
 from r1core.keys import derive_key
 from r1core.reasoning_stream import Pieces, Reasoning, without_thinking
@@ -143,7 +143,7 @@ class Engine:
             if asked.n > self.settings.rows:
                 raise Refused(400, f"n is {asked.n}, at most {self.settings.rows} are written at once", param="n")
             if self._asked_for + asked.n > self.settings.rows + self.settings.queue:
-                raise Refused(429, "too many requests wait already", code="queue_full")
+                raise queue_is_full()
             self._asked_for += asked.n
 
     def _release(self, count: int) -> None:

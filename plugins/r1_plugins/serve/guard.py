@@ -1,8 +1,7 @@
 """What stands before every route: the Host, the key, the size of the body; and connections that come to nothing.
 
 A page in a browser can be made to ask a server on loopback under its own name (DNS rebinding), so on loopback the Host
-must be loopback's. The key is compared in constant time, on every route but /health. `Keyed` sets the same before the
-server of vLLM, whose own key leaves many routes open.
+must be loopback's. The key is compared in constant time, on every route but /health.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from r1_plugins.serve.settings import KEY, LOOPBACK, LOOPBACK_ONLY
+from r1_plugins.serve.settings import LOOPBACK
 from r1_plugins.serve.wire import Refused
 
 BODY_BYTES = 2**20
@@ -47,7 +45,7 @@ class Guard:
                 if scope["type"] == "websocket":
                     await send({"type": "websocket.close", "code": POLICY})
                 else:
-                    await _answer(send, refused)
+                    await answer(send, refused)
                 return
         await self.app(scope, receive, send)
 
@@ -65,13 +63,6 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > BODY_BYTES:
             raise _too_large()
-
-
-class Keyed(Guard):
-    """The guard as another server's middleware: it is given the application alone, the rest by the environment."""
-
-    def __init__(self, app: Any) -> None:
-        super().__init__(app, key=os.environ[KEY], is_loopback=os.environ[LOOPBACK_ONLY] == "1")
 
 
 async def read_body(receive: Receive) -> bytes:
@@ -96,10 +87,13 @@ def _too_large() -> Refused:
     return Refused(413, f"the body is larger than {BODY_BYTES} bytes")
 
 
-async def _answer(send: Send, refused: Refused) -> None:
+async def answer(send: Send, refused: Refused) -> None:
+    """Say why there is no answer."""
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if refused.comes_again:
+        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(refused.body()).encode()})
 

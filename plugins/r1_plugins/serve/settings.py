@@ -8,8 +8,6 @@ from pathlib import Path
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KEY = "R1_API_KEY"
-LOOPBACK_ONLY = "R1_SERVE_LOOPBACK"
-"""Tells the guard in another server's process whether only loopback reaches it: "1" or "0"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +28,8 @@ class Settings:
     def is_loopback(self) -> bool:
         """Whether only this machine reaches it."""
         return self.host in LOOPBACK
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as they stand in an address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

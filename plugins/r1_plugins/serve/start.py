@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import FrameType
 
 import click
 
-from r1_plugins.serve.settings import KEY, LOOPBACK_ONLY, Settings
+from r1_plugins.serve.settings import KEY, Settings
 from r1core.errors import RecipeError, SetupError
 
 GRACE_S = 2
 """Seconds for answers under way when it is told to stop; then their clients are told, and have as long again."""
-GUARD = "r1_plugins.serve.guard.Keyed"
 PACKAGES = ("fastapi", "uvicorn", "torch", "transformers")
 
 
-def start(settings: Settings, *, engine: str) -> None:
+def start(settings: Settings, *, engine: str, vllm_options: Sequence[str] = ()) -> None:
     """Serve. Raises RecipeError (exit 2) for an open address without a key, SetupError (3) for a port in use."""
     if not settings.is_loopback and not settings.key:
         fix = f"set {KEY} in the environment, or stay on 127.0.0.1"
         raise RecipeError(f"{settings.host} is open to others, and there is no key", where="--host", fix=fix)
     if engine == "vllm" or (engine == "auto" and _vllm_is_best()):
-        _serve_with_vllm(settings)
+        from r1_plugins.serve.with_vllm import serve_with_vllm
+
+        with contextlib.closing(_bind(settings)) as bound:
+            port = bound.getsockname()[1]
+        serve_with_vllm(replace(settings, port=port), vllm_options)
+    elif vllm_options:
+        fix = "say --engine vllm, or leave them out"
+        raise RecipeError(f"{' '.join(vllm_options)}: options of vllm, which does not serve here", where="--", fix=fix)
     else:
         _serve_natively(settings)
 
@@ -40,33 +44,6 @@ def _vllm_is_best() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _serve_with_vllm(settings: Settings) -> None:
-    if importlib.util.find_spec("vllm") is None:
-        raise SetupError("vllm is not installed", where="--engine vllm", fix="pip install 'r1core[vllm]'")
-    _bind(settings).close()
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(settings.folder)]
-    command += ["--host", settings.host, "--port", str(settings.port), "--served-model-name", settings.name]
-    command += ["--reasoning-parser", "deepseek_r1", "--max-num-seqs", str(settings.rows)]
-    # vLLM's own key leaves /tokenize, /metrics, /invocations and others open: ours stands before them all
-    command += ["--middleware", GUARD]
-    click.echo(f"engine vllm: {settings.name} by its own server; of the limits here only --rows applies to it")
-    environment = {**os.environ, KEY: settings.key, LOOPBACK_ONLY: str(int(settings.is_loopback))}
-    child = subprocess.Popen(command, env=environment, start_new_session=True)
-    stopped: list[int] = []
-
-    def stop(signum: int, frame: object) -> None:
-        stopped.append(signum)
-        child.send_signal(signal.SIGTERM)
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, stop)
-    code = child.wait()
-    if code and not stopped:
-        raise SetupError(
-            f"vllm's server ended with exit code {code}", where="--engine vllm", fix="read what it printed"
-        )
 
 
 def _serve_natively(settings: Settings) -> None:
@@ -107,8 +84,8 @@ def _serve_natively(settings: Settings) -> None:
         guarded, http=Connection, ws="none", log_level="critical", access_log=False,
         server_header=False, timeout_graceful_shutdown=2 * GRACE_S, timeout_keep_alive=10, lifespan="off", backlog=1024,
     )  # fmt: skip
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    click.echo(f"engine native: {settings.name} at http://{host}:{listening.getsockname()[1]}/v1")
+    at = replace(settings, port=listening.getsockname()[1]).authority
+    click.echo(f"engine native: {settings.name} at http://{at}/v1")
     try:
         Server(config).run(sockets=[listening])
     finally:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 MOST_STOPS, MOST_CHOICES = 4, 16
+TOOK_TOO_LONG = (504, "the request took too long")
 
 
 class Refused(Exception):
@@ -17,10 +18,25 @@ class Refused(Exception):
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
 
+    @property
+    def comes_again(self) -> bool:
+        """Whether the same request may be answered in a moment."""
+        return self.status in (429, 503)
+
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def queue_is_full() -> Refused:
+    """For one who asks when as many wait as may."""
+    return Refused(429, "too many requests wait already", code="queue_full")
+
+
+def too_long(field: str, wanted: int, most: int) -> Refused:
+    """For one who asks for more tokens than are written here."""
+    return Refused(400, f"{field} is {wanted}, at most {most} are written here", param=field)
 
 
 class _Strict(BaseModel):
@@ -107,7 +123,7 @@ def read(body: bytes, *, model: str, max_tokens: int) -> Asked:
         raise Refused(404, f"there is no model {asked.model!r}; it is {model!r}", param="model", code="model_not_found")
     if asked.limit is not None and asked.limit > max_tokens:
         field = "max_completion_tokens" if asked.max_completion_tokens else "max_tokens"
-        raise Refused(400, f"{field} is {asked.limit}, at most {max_tokens} are written here", param=field)
+        raise too_long(field, asked.limit, max_tokens)
     if len(asked.stops) > MOST_STOPS or not all(asked.stops):
         raise Refused(400, f"stop: at most {MOST_STOPS} strings, none of them empty", param="stop")
     if asked.messages[-1].role == "assistant":
