@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
@@ -76,7 +77,16 @@ def join(device: str) -> Any:
             torch.cuda.set_device(local_rank())
         with contextlib.redirect_stdout(io.StringIO()):  # it tells of what it has compiled
             deepspeed.init_distributed(dist_backend=backend, timeout=PATIENCE, verbose=False, auto_mpi_discovery=False)
+        atexit.register(_leave)
     return deepspeed
+
+
+def _leave() -> None:
+    """Before the interpreter takes everything down in any order: a thread of a group that still runs then aborts the
+    process, now and then, and a stage that was done would look broken."""
+    if distributed.is_initialized():
+        _group.clear()
+        distributed.destroy_process_group()
 
 
 def device_of(wanted: str) -> str:
