@@ -18,6 +18,7 @@ heard = {
     "first": world.first(f"from {world.rank}"),
     "some": world.any(world.rank == 1),
     "none": world.any(False),
+    "left": [path.name for path in Path("/dev/shm").glob(f"deepspeed_*_{os.environ['MASTER_PORT']}_*")],
     "pid": os.getpid(),
 }
 part = folder / f"rank-{world.rank}.part"

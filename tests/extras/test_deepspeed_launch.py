@@ -58,7 +58,7 @@ def test_ranks_meet_and_hear_each_other(tmp_path: Path) -> None:
     told = [{key: value for key, value in rank.items() if key != "pid"} for rank in ranks]
     gathered = [{"rank": 0}, {"rank": 1}]
     assert told[0] == told[1]
-    assert told[0] == {"size": 2, "gathered": gathered, "first": "from 0", "some": True, "none": False}
+    assert told[0] == {"size": 2, "gathered": gathered, "first": "from 0", "some": True, "none": False, "left": []}
     assert ranks[0]["pid"] != ranks[1]["pid"]
 
 
