@@ -7,6 +7,7 @@ name both sides, names of built-ins are reserved, and `Requires-Dist: r1core` is
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import re
 from collections.abc import Iterable, Sequence
@@ -56,6 +57,7 @@ class Provider:
         return f"{self.distribution}=={self.version}"
 
 
+@functools.cache
 def core_version() -> str:
     """The version of the running r1core, "0" when it is used without being installed."""
     try:
