@@ -34,12 +34,14 @@ from r1core.interrupts import Interrupts
 from r1core.plugins import Observers, PluginHost
 from r1core.preflight import check_half_done, check_machine, check_reviews, check_sources, needed
 from r1core.processes import Finished, StageProcess, prepare
+from r1core.recipe.checks import ARTIFACT
 from r1core.recipe.plan import Plan, StagePlan, write_resolved
 from r1core.scheduling import by_chain, default_jobs
 from r1core.stages.child import arguments_of, run_in_process
 from r1core.stages.earlier import check_alike
 from r1core.stages.gates import check_gates
 from r1core.store import RunDirectory, read_json, write_json, write_text
+from r1core.store.rows import PRELOAD
 from r1core.types import Step
 
 UNCHANGED = "unchanged"
@@ -184,10 +186,7 @@ class _Pipeline:
         self.done = self._skip([stage for stage in wanted if states[stage.id] == UNCHANGED])
         waiting = by_chain([stage for stage in wanted if stage.id not in self.done])
         if waiting:
-            heavy = {
-                name for stage in waiting for component in needed(stage, self.plan) for name in component.cls.preload
-            }
-            prepare([run_in_process.__module__, *sorted(heavy)])
+            prepare([run_in_process.__module__, *self._heavy(waiting)])
         try:
             with self.interrupts.noted():
                 while self.running or (waiting and not self.interrupts.asked):
@@ -199,6 +198,12 @@ class _Pipeline:
         if waiting or self.stopped:
             stopped = [f"\n  stages.{name}: {how}" for name, how in self.stopped.items()]
             raise Interrupted("stopped on request" + "".join(stopped), where=str(self.directory.path), fix=GOES_ON)
+
+    def _heavy(self, waiting: Sequence[StagePlan]) -> list[str]:
+        """The modules that these stages would else import one by one, each for itself."""
+        parts = [component.cls for stage in waiting for component in needed(stage, self.plan)]
+        rows = PRELOAD if any(ARTIFACT[stage.kind] != "model" for stage in waiting) else ()
+        return [*rows, *sorted({name for part in parts for name in part.preload})]
 
     def _start_next(self, waiting: list[StagePlan], jobs: int) -> None:
         """Start what is ready, as far as there are jobs for it, unless the run is to stop."""

@@ -9,13 +9,16 @@ import toy_paced
 import toy_stages
 from toy_runs import LINE, STAGES, contents, copied, go, planned, ran, without_times, written
 
+from r1core import pipeline
 from r1core.errors import R1Error, RecipeError
 from r1core.events import RunStarted, StageFinished, StageSkipped, StageStarted
 from r1core.pipeline import run_plan
 from r1core.plugins import PluginHost
+from r1core.processes import prepare
 from r1core.recipe.plan import make_plan
 from r1core.recipe.resolve import resolve
 from r1core.scheduling import by_chain
+from r1core.store.rows import PRELOAD
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,16 @@ def test_inputs_run_before_what_depends_on_them(tmp_path: Path) -> None:
     assert set(started) == set(ended) == set(STAGES)
     for stage in planned(tmp_path, LINE).stages:
         assert all(ended[name] < started[stage.id] for name in stage.inputs)
+
+
+@pytest.mark.parametrize(("last", "rows"), [("zero", False), ("traces", True)])
+def test_what_rows_need_is_imported_once_for_all_stages_where_one_makes_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str, rows: bool
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(pipeline, "prepare", lambda modules: (asked.extend(modules), prepare(modules)))
+    go(tmp_path, LINE, jobs=1, until_stage=last)
+    assert asked[1:] == ([*PRELOAD] if rows else [])
 
 
 def test_independent_stages_run_side_by_side(tmp_path: Path) -> None:
