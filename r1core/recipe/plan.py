@@ -210,8 +210,8 @@ def _stage_plan(draft: Draft, seed: int, earlier: Mapping[str, StagePlan]) -> St
     )
 
 
-def write_resolved(plan: Plan) -> str:
-    """The plan as a recipe that needs no profile: YAML that gives the same fingerprints when it is planned again."""
+def resolved_data(plan: Plan) -> dict[str, Any]:
+    """The plan as a recipe that needs no profile: it gives the same fingerprints when it is planned again."""
     recipe = plan.recipe
     document: dict[str, Any] = {"r1": SCHEMA_VERSION, "name": recipe.name, "profile": NO_PROFILE}
     if recipe.description:
@@ -224,4 +224,9 @@ def write_resolved(plan: Plan) -> str:
             {"use": use.use, **use.options} if use.options else use.use for use in recipe.observers
         ]
     document["stages"] = {stage.id: stage.resolved() for stage in plan.stages}
-    return f"# {recipe.name}, profile {plan.profile}: every default written out.\n{to_yaml(document)}"
+    return document
+
+
+def write_resolved(plan: Plan) -> str:
+    """That recipe as YAML."""
+    return f"# {plan.recipe.name}, profile {plan.profile}: every default written out.\n{to_yaml(resolved_data(plan))}"

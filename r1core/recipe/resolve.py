@@ -22,7 +22,7 @@ from r1core.errors import Diagnostic, RecipeError
 from r1core.recipe.findings import at_node, findings, gathered, refused
 from r1core.recipe.loader import Document, load_yaml
 from r1core.recipe.matrix import KEY, Variant, paths_to, variants_of
-from r1core.recipe.nodes import Loc, Node, merge, transform
+from r1core.recipe.nodes import Loc, Mark, Node, merge, node_of, transform
 from r1core.recipe.overrides import Override, apply_all
 from r1core.recipe.profiles import check_profile, lay_over
 from r1core.recipe.schema import Recipe
@@ -32,7 +32,7 @@ from r1core.recipe.slots import fill_stages, model_stages, unbound_models
 from r1core.recipe.wanted import given
 from r1core.recipe.written import DEFAULTS, SLOTS
 
-__all__ = ["Resolved", "find_recipe", "resolve"]
+__all__ = ["Resolved", "find_recipe", "resolve", "resolved_again"]
 
 _STAGE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(@[A-Za-z0-9_.,=+-]+)?")
 _LOCAL_CLASS = re.compile(r"\.\.?/.*\.py:\w+")
@@ -74,6 +74,11 @@ def resolve(path: str | Path, profile: str | None = None, sets: Sequence[str] = 
         return _whole(root, overrides, path, chosen)
     made = gathered([partial(_whole, root, [*overrides, *each.settings], path, chosen) for each in variants])
     return replace(made[0], variants=tuple(zip(variants, made, strict=True)))
+
+
+def resolved_again(data: Mapping[str, Any], path: Path) -> Resolved:
+    """What is written in `recipe.resolved.yaml` at `path`, for whoever was given it: to read one takes a while."""
+    return _whole(node_of(data, Mark(str(path))), [], path, NO_PROFILE)
 
 
 def _whole(root: Node, overrides: Sequence[Override], path: Path, profile: str) -> Resolved:

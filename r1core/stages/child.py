@@ -1,5 +1,6 @@
 """What a stage process does: make the plan again from the run's resolved recipe, and run one stage of it.
 
+The recipe is what the parent has written to `recipe.resolved.yaml`, as data: it takes a while to read.
 Components are rebuilt from (name, config) by a host with the parent's providers, never from pickles.
 Source, data or versions that changed since the run began would give an artifact that is not what
 `stage.json` says: the fingerprints of parent and child must agree.
@@ -19,8 +20,8 @@ from r1core.plugins import PluginHost
 from r1core.processes import Finished
 from r1core.ranks import own_folder, run_ranks
 from r1core.recipe.checks import ARTIFACT
-from r1core.recipe.plan import Plan, StagePlan, make_plan
-from r1core.recipe.resolve import resolve
+from r1core.recipe.plan import Plan, StagePlan, make_plan, resolved_data
+from r1core.recipe.resolve import resolved_again
 from r1core.stages import run_stage
 from r1core.stages.base import Job
 from r1core.stages.stall import Stall
@@ -33,6 +34,7 @@ def arguments_of(plan: Plan, stage: StagePlan, run_dir: Path) -> dict[str, Any]:
     return {
         "run_dir": str(run_dir),
         "stage": stage.id,
+        "recipe": resolved_data(plan),
         "fingerprint": stage.fingerprint,
         "providers": [asdict(provider) for provider in plan.host.providers],
     }
@@ -45,7 +47,7 @@ def run_in_process(
     meter = Meter()
     directory = RunDirectory(Path(arguments["run_dir"]))
     host = PluginHost([Provider(**provider) for provider in arguments["providers"]])
-    plan = make_plan(resolve(directory.path / "recipe.resolved.yaml"), host)
+    plan = make_plan(resolved_again(arguments["recipe"], directory.path / "recipe.resolved.yaml"), host)
     stage = plan.stage(arguments["stage"])
     if stage.fingerprint != arguments["fingerprint"]:
         raise RecipeError(

@@ -17,8 +17,8 @@ from r1core.errors import RecipeError
 from r1core.plugins import PluginHost
 from r1core.recipe.fingerprint import digest
 from r1core.recipe.loader import parse
-from r1core.recipe.plan import Plan, make_plan, write_resolved
-from r1core.recipe.resolve import resolve
+from r1core.recipe.plan import Plan, make_plan, resolved_data, write_resolved
+from r1core.recipe.resolve import resolve, resolved_again
 from r1core.recipe.writing import to_yaml
 
 WITH_REFS = (
@@ -213,6 +213,8 @@ def test_the_resolved_recipe_plans_to_the_same_fingerprints(tmp_path: Path, stag
     (tmp_path / "elsewhere").mkdir()
     again = tmp_path / "elsewhere" / "recipe.resolved.yaml"
     again.write_text(write_resolved(plan))
+    data = json.loads(json.dumps(resolved_data(plan)))
+    assert resolved_again(data, again).data == resolve(again).data, "what a stage's process is given is what it says"
     second = make_plan(resolve(again), toy_host())
     assert second.profile == "none"
     assert second.fingerprints == plan.fingerprints
