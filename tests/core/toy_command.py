@@ -33,7 +33,8 @@ class Command:
         self.folder, self.place, self.run = folder, folder / "place", folder / "run"
         self.place.mkdir(exist_ok=True)
         file = written(folder, stages.replace("PLACE", str(self.place)).replace("Paced", PACED), **more)
-        self.arguments = [sys.executable, "-c", R1, "recipe", str(file), "--run-dir", str(self.run)]
+        how = ("--run-dir", str(self.run), "-p", "no:report")  # nobody here looks at the page, which takes a second
+        self.arguments = [sys.executable, "-c", R1, "recipe", str(file), *how]
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
