@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_typos.py
 
-tests/recipes/test_typos.py makes one slip of each kind in each word; here every letter is lost, swapped with the one
+tests/recipes/test_typos.py makes one slip in each word; here every letter is lost, swapped with the one
 before it and mistyped. Takes a few minutes on one core.
 """
 

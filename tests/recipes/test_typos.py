@@ -1,7 +1,7 @@
 """Every slip of the hand in every shipped recipe and profile is refused at its place, and nearly all are understood.
 
-A letter lost, two swapped, one mistyped, in every key and every name; a value of the wrong type. One slip of each
-kind for each word here, at a letter that differs from word to word; all letters:
+A letter lost, two swapped, or one mistyped, in every key and every name; a value of the wrong type. One of the three
+for each word here, at a letter that differs from word to word, too; all three at all letters:
 `python tests/benchmarks/bench_typos.py`.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,7 +57,16 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 @pytest.fixture(scope="module")
 def found(bench: Bench) -> dict[str, Found]:
-    return {file: bench.check(file, list(slips_of(file))) for file in files()}
+    return {file: bench.check(file, list(chosen(file))) for file in files()}
+
+
+def chosen(file: str) -> Iterator[Slip]:
+    """One misspelling of each word, a lost letter where it is known that none is seen, and every wrong type."""
+    for slip in slips_of(file):
+        is_seen = (file, ".".join(slip.path)) not in UNSEEN
+        own = LETTERS[zlib.crc32(repr(slip.path).encode()) % len(LETTERS)] if is_seen else "deleted"
+        if slip.kind == own or slip.kind not in LETTERS:
+            yield slip
 
 
 def test_there_are_thousands_of_slips(found: dict[str, Found]) -> None:
