@@ -1,4 +1,7 @@
-"""Attacks made from a reward's own cases: each classic hole is found by its family, and nothing in sound rewards."""
+"""Attacks made from a reward's own cases: each classic hole is found by its family, and nothing in sound rewards.
+
+Hundreds of answers are asked about twice; where that is in a worker matters only to what stops or changes its mind.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +62,18 @@ def loaded(toy: type[Reward]) -> Loaded:
     return PluginHost.discover().load("reward", f"./toy_graders.py:{toy.__name__}", HERE)
 
 
-def stressed(toy: type[Reward], folder: Path, rows: list[dict[str, Any]] | None = None, **asked: Any) -> Report:
+def here(reward: Loaded) -> Loaded:
+    """The same, asked in this process."""
+    return replace(reward, cls=type(reward.cls.__name__, (reward.cls,), {"runs": "stage"}))
+
+
+def stressed(
+    toy: type[Reward], folder: Path, rows: list[dict[str, Any]] | None = None, *, worker: bool = False, **asked: Any
+) -> Report:
     file = folder / "cases.jsonl"
     rows = CASES.get(toy, VALUES) if rows is None else rows
     file.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
-    reward = loaded(toy)
+    reward = loaded(toy) if worker else here(loaded(toy))
     with asking(reward, {}) as ask:
         return prepare(reward, spec_of(reward, {}), ask, read_cases(file), **asked).run(ask)
 
@@ -74,7 +84,7 @@ def families(found: list[Any]) -> set[str]:
 
 @pytest.mark.parametrize("toy", toys.FOUND, ids=lambda toy: toy.__name__)
 def test_each_hole_is_found_by_its_family(toy: type[Reward], tmp_path: Path) -> None:
-    report = stressed(toy, tmp_path)
+    report = stressed(toy, tmp_path, worker=toy is toys.Evaluates)  # who knows what that would do here
     assert all(one.as_expected for one in report.cases), "the toy's hole is not in its cases"
     assert toys.FOUND[toy] <= families([*report.paid, *report.taken_out, *report.profitable])
     assert report.gameable
@@ -82,7 +92,7 @@ def test_each_hole_is_found_by_its_family(toy: type[Reward], tmp_path: Path) -> 
 
 @pytest.mark.parametrize("toy", toys.SOUND, ids=lambda toy: toy.__name__)
 def test_nothing_is_found_in_a_sound_reward(toy: type[Reward], tmp_path: Path) -> None:
-    report = stressed(toy, tmp_path)
+    report = stressed(toy, tmp_path, worker=True)
     assert all(one.as_expected for one in report.cases)
     for found in (report.paid, report.taken_out, report.profitable, report.refused, report.broken, report.moody):
         assert [(one.question.label, one.question.response.text[:200], one.scores) for one in found] == []
@@ -99,7 +109,7 @@ def test_every_family_is_somebody_s_hole() -> None:
 
 
 def test_a_hang_is_told_and_its_family_is_not_asked_to_the_end(tmp_path: Path) -> None:
-    report = stressed(toys.Hangs, tmp_path)
+    report = stressed(toys.Hangs, tmp_path, worker=True)
     stopped = [one for one in report.broken if one.score.reason == "verifier_timeout"]
     assert "100 kB of one letter" in {one.question.label for one in stopped}
     assert all(one.again is None for one in stopped), "each costs two deadlines, so it is not asked again"
@@ -107,7 +117,7 @@ def test_a_hang_is_told_and_its_family_is_not_asked_to_the_end(tmp_path: Path) -
 
 
 def test_a_crash_is_told(tmp_path: Path) -> None:
-    report = stressed(toys.Dies, tmp_path)
+    report = stressed(toys.Dies, tmp_path, worker=True)
     assert {one.score.reason for one in report.broken} == {"verifier_crash"}
     assert families(report.broken) == {"spelling", "size"}
     assert report.left_out["spelling"] >= 1, "after three stops of a family the rest of it is left out"
@@ -120,7 +130,7 @@ def test_a_crash_is_told(tmp_path: Path) -> None:
 )
 def test_what_is_late_is_the_core_s(seconds: float, reason: str, late: bool, tmp_path: Path) -> None:
     """A second is allowed; a confirmed time-out takes two attempts."""
-    report = stressed(toys.Grader, tmp_path, most=1)
+    report = stressed(toys.Grader, tmp_path, most=1, worker=True)
     (one,) = report.answered
     status: Any = "answer_failure" if reason else "verdict"
     slow = replace(one, seconds=seconds, again=None, score=Score(value=0.0, status=status, reason=reason))
@@ -131,7 +141,7 @@ def test_what_is_late_is_the_core_s(seconds: float, reason: str, late: bool, tmp
 
 
 def test_another_verdict_the_second_time_is_told(tmp_path: Path) -> None:
-    report = stressed(toys.Moody, tmp_path)
+    report = stressed(toys.Moody, tmp_path, worker=True)
     assert len(report.moody) > 100
     assert not report.gameable
 
@@ -139,7 +149,7 @@ def test_another_verdict_the_second_time_is_told(tmp_path: Path) -> None:
 def test_breaking_the_check_must_not_be_worth_more_than_the_worst_answer(tmp_path: Path) -> None:
     """Also where what is said is no attack: a form reward that an exception spares its penalty."""
     rows = [{**each, "expect": 2 * each["expect"] - 1} for each in ANY_ANSWER]
-    report = stressed(toys.FormBreaks, tmp_path, rows)
+    report = stressed(toys.FormBreaks, tmp_path, rows, worker=True)
     assert not report.reading.judges_answers
     assert report.paid == []
     assert {score.value for one in report.profitable for score in one.scores} == {0.0}
@@ -221,7 +231,7 @@ def test_what_is_looked_at_may_be_said(tmp_path: Path) -> None:
 
 
 def test_a_remote_reward_is_asked_once(tmp_path: Path) -> None:
-    report = stressed(toys.Remote, tmp_path)
+    report = stressed(toys.Remote, tmp_path, worker=True)
     assert {one.again for one in report.answered} == {None}
     assert report.broken == []
     assert not report.taken_out, "what is remote fails for reasons of its own"
