@@ -15,15 +15,16 @@ from test_scoring import group
 from r1core.scoring import RewardSpec, ScoringService
 
 BOMBS = Path(__file__).parents[1] / "fixtures" / "scoring_bombs.py"
+LATE = BOMBS.with_name("late_bombs.py")
 TIMEOUT_S = 0.5
 OVER_S = 0.25
 SLACK = 5
 
 
-def bombed(tmp_path, name="Bombed", **given):
+def bombed(tmp_path, name="Bombed", *, module=BOMBS, **given):
     options = {"log": str(tmp_path / "log"), **given.pop("options", {})}
     given = {"timeout_s": TIMEOUT_S, **given}
-    return RewardSpec(name=name.lower(), target=f"{BOMBS}:{name}", options=options, **given)
+    return RewardSpec(name=name.lower(), target=f"{module}:{name}", options=options, **given)
 
 
 def fired(tmp_path):
@@ -35,7 +36,7 @@ def fired(tmp_path):
 @pytest.mark.parametrize("name", ["Bombed", "Guarded"])
 @pytest.mark.parametrize("bomb", ["pow", "digits", "regex", "ignore"])
 def test_each_attempt_ends_at_its_deadline_though_the_import_takes_two_seconds(tmp_path, bomb, name):
-    with ScoringService([bombed(tmp_path, name, lowest=-1.0)]) as service:
+    with ScoringService([bombed(tmp_path, name, module=LATE, lowest=-1.0)]) as service:
         begun = time.monotonic()
         (found,) = service.score([group([bomb])])[0].scores
         ended = time.monotonic()
