@@ -66,6 +66,12 @@ class Policy(Component):
         """The machines that they run on, all of which see the run's folder; none: this one alone."""
         return ()
 
+    @property
+    def sharded_by(self) -> str:
+        """The option, as one writes it, by which a model in training is whole on none of its ranks, so that ranks can
+        only use its `module` all at once; empty: each has it whole."""
+        return ""
+
     def launch(self, program: Sequence[str], *, folder: Path) -> list[str]:
         """The command that runs `program` (a command, too) once for each rank, its number in RANK, on this machine or
         its `hosts`, and ends when one of them fails. What it needs to write goes into `folder`."""
@@ -207,6 +213,9 @@ class Sampler(Component):
     remote: ClassVar[bool] = False
     """Whether its answers come as text from elsewhere, without the stage's model: for sample stages alone. It is then
     given a record (`prepare`) and requests with the messages to send; its rollouts have neither ids nor log-probs."""
+    shares_module: ClassVar[bool] = False
+    """Whether it samples with the policy's own `module`. The plan refuses it where a policy `sharded_by` an option
+    trains: each rank samples answers of its own, of other lengths than its neighbours'."""
     overlaps: ClassVar[bool] = False
     """Whether it samples, in a thread, while the policy is trained: it has weights and a device of its own."""
 

@@ -24,6 +24,7 @@ def check_capacity(resolved: Resolved, draft: Draft, by_id: Mapping[str, Draft])
     """What cannot work out, however long it runs."""
     if isinstance(draft.stage.model, Scratch):
         yield from _heads(resolved, draft)
+    yield from _shared(resolved, draft)
     for name, shape in _models(draft, by_id).items():
         if isinstance(shape, ModelShape):
             yield from _positions(resolved, draft, name, shape)
@@ -120,6 +121,19 @@ def _engines(resolved: Resolved, draft: Draft, name: str, shape: ModelShape) -> 
         sampler: Sampler | None = _built(draft, Sampler, draft.stage.sampler)
         found += [("sampler", misfit) for misfit in (sampler.misfits(shape, policy=policy) if sampler else ())]
     yield from (_misfit(resolved, draft, key, name, misfit) for key, misfit in found)
+
+
+def _shared(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
+    """Whether a sampler would use, alone, a module that is whole on no rank. What is not trained is not spread."""
+    if draft.kind != "train" or "sampler" not in draft.plain:
+        return
+    policy: Policy | None = _built(draft, Policy, draft.stage.policy)
+    sampler: Sampler | None = _built(draft, Sampler, draft.stage.sampler)
+    if policy is not None and policy.sharded_by and sampler is not None and sampler.shares_module:
+        spread = f"which lies in pieces over the ranks (policy {policy.name}, {policy.sharded_by})"
+        message = f"{sampler.name} samples with the policy's own module, {spread}"
+        hint = f"choose a sampler with weights of its own, or a policy without `{policy.sharded_by}`"
+        yield resolved.document.finding(("stages", draft.id, "sampler"), message, hint=hint)
 
 
 def _misfit(resolved: Resolved, draft: Draft, key: str, name: str, misfit: Misfit) -> Diagnostic:

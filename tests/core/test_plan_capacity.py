@@ -113,6 +113,33 @@ def test_what_an_engine_cannot_do_with_a_model_is_refused_at_its_option(
     assert accepted(tmp_path, f"{SHAPE}, head_dim: 64")
 
 
+def sharing(monkeypatch: pytest.MonkeyPatch, option: str = "stage: 3", shares: bool = True) -> None:
+    """The toy policy spreads its weights by this option, the toy sampler uses the policy's module."""
+    monkeypatch.setattr(toy_components.Net, "sharded_by", option)
+    monkeypatch.setattr(toy_components.Draw, "shares_module", shares)
+
+
+def test_a_sampler_that_shares_the_policys_module_is_refused_where_that_is_whole_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharing(monkeypatch)
+    recipe, text = profile(tmp_path)
+    text = text.replace("base: {train: fit", "base: {import: some/model}\n  other: {train: fit")  # of no known shape
+    (tmp_path / "profiles" / "shaped.yaml").write_text(text)
+    told = refused(tmp_path, recipe)
+    assert told == (
+        "profiles/shaped.yaml:7:41: stages.zero.sampler: draw samples with the policy's own module, which lies in "
+        "pieces over the ranks (policy net, stage: 3)\n"
+        "  choose a sampler with weights of its own, or a policy without `stage: 3`\n1 error"
+    ), "stages that train nothing open a whole model, and a stage that samples nothing needs none"
+
+
+@pytest.mark.parametrize(("option", "shares"), [("", True), ("stage: 3", False)])
+def test_either_alone_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, shares: bool) -> None:
+    sharing(monkeypatch, option, shares)
+    assert accepted(tmp_path)
+
+
 def test_of_a_model_that_is_not_here_nothing_is_refused(tmp_path: Path) -> None:
     recipe, text = profile(tmp_path, answers=10**6)
     text = text.replace("base: {train: fit", "base: {import: some/model}\n  other: {train: fit")

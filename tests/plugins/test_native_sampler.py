@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from tiny_model import ARCHITECTURE, write_tokenizer
 
 from r1_plugins.native import NativeSampler
 from r1_plugins.transformers import TransformersPolicy
-from r1core.errors import SetupError
+from r1core.errors import RecipeError, SetupError
+from r1core.plugins import PluginHost
+from r1core.recipe.plan import make_plan
+from r1core.recipe.resolve import resolve
 from r1core.types import Problem, Rollout, SampleRequest, TrainSequence
 
 
@@ -114,3 +118,34 @@ def test_a_started_answer_is_prefilled(opened: TransformersPolicy) -> None:
 def test_a_sampler_without_weights_says_so() -> None:
     with pytest.raises(SetupError, match="no weights"):
         next(NativeSampler(NativeSampler.Config()).generate([]))
+
+
+SHARDED = """\
+    r1: 1
+    name: sharded
+    engines: {policy: {use: deepspeed, stage: STAGE, ranks: RANKS}, sampler: native}
+    stages:
+      base: {import: some/model}
+      zero: {train: {use: rl, steps: 2}, model: base, problems: echo, rewards: [accuracy]}
+      learnt: {train: {use: sft, lr: 0.2}, model: base, data: echo}
+      table: {evaluate: {sets: {score: {problems: echo, limit: 3}}}, models: [zero], rewards: [accuracy]}
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("stage", [2, 3])
+def test_weights_that_zero_3_spreads_over_ranks_are_refused_at_plan_time(
+    tmp_path: Path, stage: int, ranks: int
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dedent(SHARDED).replace("STAGE", str(stage)).replace("RANKS", str(ranks)), encoding="utf-8")
+    recipe, host = resolve(path, "none"), PluginHost.discover(allow=())
+    if stage == 2:
+        assert make_plan(recipe, host).stage("zero")
+        return
+    with pytest.raises(RecipeError, match="native samples with the policy's own module") as caught:
+        make_plan(recipe, host)
+    told = str(caught.value)
+    assert "recipe.yaml:3:57: stages.zero.sampler" in told
+    assert "or a policy without `stage: 3`" in told
+    assert told.count("native samples") == 1, "what trains nothing opens whole models; what samples nothing needs none"

@@ -86,6 +86,11 @@ class DeepSpeedPolicy(HuggingFacePolicy):
         """The hostfile's machines."""
         return list(_launch.slots(self._hostfile)) if self._hostfile else []
 
+    @property
+    def sharded_by(self) -> str:
+        """Stage 3 spreads the weights, of one rank, too: the module has them only within the engine's forward."""
+        return "stage: 3" if self.config.stage == 3 else ""
+
     def launch(self, program: Sequence[str], *, folder: Path) -> list[str]:
         """DeepSpeed's launcher; with a hostfile its runner, which reaches the machines over ssh."""
         options = {"ranks": self.config.ranks, "hostfile": self._hostfile, "device": self.config.device}

@@ -1,7 +1,8 @@
 """`native`: samples with the policy's own module, in the same process, without a copy of the weights.
 
-For tiny and middle-sized models that fit beside their optimizer on one device. Prompts are computed once for all their
-samples; see `r1core.nn.decode`.
+For tiny and middle-sized models that fit beside their optimizer on one device. The plan refuses it where a policy that
+spreads its weights over ranks (ZeRO 3) trains: those need a sampler with weights of its own. Prompts are computed once
+for all their samples; see `r1core.nn.decode`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class NativeSampler(Sampler):
 
     name = "native"
     extra = "train"
+    shares_module = True
 
     class Config(Sampler.Config):
         """How much is decoded at a time."""
