@@ -10,7 +10,7 @@ from pathlib import Path
 
 from r1core.choices import Use, key_names
 from r1core.components import ProblemSource
-from r1core.errors import RecipeError, SetupError
+from r1core.errors import R1Error, RecipeError, SetupError
 from r1core.plugins import Loaded
 from r1core.recipe.difference import differences
 from r1core.recipe.elsewhere import Elsewhere
@@ -31,6 +31,7 @@ def check_machine(stages: Sequence[StagePlan], plan: Plan | None = None) -> None
         for c in (used[key] for key in sorted(used))
         for finding in c.lacks()
     ]
+    lacking += [str(error).replace("\n", "\n  ") for error in _absent(plan, stages)]
     lacking += _lacks_parquet(stages)
     lacking += _lacking_elsewhere([each for stage in stages for each in stage.elsewhere])
     keys = sorted({name for stage in stages for name in key_names(stage.plain)})
@@ -47,6 +48,16 @@ def needed(stage: StagePlan, plan: Plan | None) -> Iterator[Loaded]:
     measures = plan is not None and own.evaluate is not None and own.train is None
     opens_none = measures and all(model in _answered_ids(plan) for model in own.models)
     return (each for each in stage.here if not (opens_none and each.kind in ("policy", "sampler")))
+
+
+def _absent(plan: Plan | None, stages: Sequence[StagePlan]) -> list[R1Error]:
+    """What the machine lacks for the ranks of these stages. Raises the first RecipeError of what is not there at all:
+    ranks are started when their stage's turn comes, which may be hours from now."""
+    found = [error for _, error in plan.absent(stages)] if plan is not None else []
+    for error in found:
+        if isinstance(error, RecipeError):
+            raise error
+    return found
 
 
 def _answered_ids(plan: Plan | None) -> frozenset[str]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from r1core.cli.arithmetic import load_of
 from r1core.cli.speed import Speed, Work
 from r1core.components import AdvantageEstimator, Policy, Sampler, Trainer
+from r1core.errors import RecipeError
 from r1core.estimates import NOTHING, Load, Memory, ModelShape, Range, Role, Unknown, biggest, total
 from r1core.recipe.model_shapes import shape_after, shape_before
 from r1core.recipe.plan import Plan, StagePlan
@@ -48,7 +49,7 @@ class Estimate:
     """One stage. None where something decides that is not known yet."""
 
     held: tuple[Held, ...]
-    ranks: int
+    ranks: int | None
     trains: bool
     samples_ahead: bool
     """Whether the sampler works while the others do."""
@@ -98,22 +99,23 @@ class Estimator:
         policy: Policy = self.plan.component("policy", body.policy)
         shape = self._shape(stage)
         load = self._load(stage, shape)
-        held = tuple(self._held(stage, policy, shape, load))
+        ranks, why = _ranks(policy) if stage.kind == "train" else (1, "")
+        held = tuple(self._held(stage, policy, shape if ranks else Unknown(why), load))
         sampled, trained = self._sampled(stage), self._trained(stage, load)
         work = self._work(stage, sampled, trained, load)
         time_s = None
-        if isinstance(shape, ModelShape) and work is not None:
-            time_s = self.speed.seconds(work, shape, policy, body.threads)
+        if isinstance(shape, ModelShape) and work is not None and ranks:
+            time_s = self.speed.seconds(work, shape, policy, threads=body.threads, ranks=ranks)
         return Estimate(
             held=held,
-            ranks=policy.ranks if stage.kind == "train" else 1,
+            ranks=ranks,
             trains=stage.kind == "train",
             samples_ahead=body.sampling.ahead,
             sampled=sampled,
             trained=trained,
             time_s=time_s,
             disk=self._disk(stage, shape, sampled, held),
-            notes=tuple(_notes(policy, load, stage)),
+            notes=tuple(_notes(policy, load, ranks or 1)),
         )
 
     # --- memory ----------------------------------------------------------------------------------
@@ -309,7 +311,13 @@ def _rollouts(stage: StagePlan, sampled: Range | None, trainer: Trainer | None) 
     return sampled * (kept * NUMBER_BYTES[stage.stage.rollouts.keep])
 
 
-def _notes(policy: Policy, load: Load, stage: StagePlan) -> Iterator[str]:
+def _ranks(policy: Policy) -> tuple[int | None, str]:
+    """How many train together, or why that is not known on this machine."""
+    lost = next((each for each in policy.absent() if isinstance(each, RecipeError)), None)
+    return (policy.ranks, "") if lost is None else (None, f"{lost.where}: {lost.what}")
+
+
+def _notes(policy: Policy, load: Load, ranks: int) -> Iterator[str]:
     """What is legal and yet may not be meant."""
     most = _number(policy.config, "micro_batch_tokens")
     if most and load.length.high > most:
@@ -317,8 +325,8 @@ def _notes(policy: Policy, load: Load, stage: StagePlan) -> Iterator[str]:
             f"a sequence of up to {load.length.high:,.0f} tokens is longer than micro_batch_tokens ({most:,}): it goes "
             "alone, and takes the memory of its own length"
         )
-    if stage.kind == "train" and load.update_tokens is not None and policy.ranks > 1:
+    if load.update_tokens is not None and ranks > 1:
         sequences = load.update_tokens.high / load.length.high
-        if sequences < policy.ranks:
-            idle = policy.ranks - sequences
-            yield f"{policy.ranks} ranks share {sequences:,.0f} sequences a step: {idle:,.0f} are idle"
+        if sequences < ranks:
+            idle = ranks - sequences
+            yield f"{ranks} ranks share {sequences:,.0f} sequences a step: {idle:,.0f} are idle"

@@ -36,7 +36,7 @@ def estimate_lines(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
 def _row(estimate: Estimate) -> list[str]:
     peak = bytes_of(estimate.peak) + ("" if estimate.is_whole or estimate.peak is None else " and more")
     return [
-        f"{estimate.ranks} x {peak}" if estimate.ranks > 1 else peak,
+        f"{estimate.ranks} x {peak}" if estimate.ranks and estimate.ranks > 1 else peak,
         _of(estimate.sampled, COUNTS, none="-"),
         _of(estimate.trained, COUNTS) if estimate.trains else "-",
         _of(estimate.time_s, TIMES, last="s"),

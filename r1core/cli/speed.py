@@ -78,14 +78,14 @@ class Speed:
             what = f"{self.gpus[0] if self.gpus else 'a GPU'} of {self._tflops():g} TFLOP/s"
         return f"{what} at {train.expected:.0%} in training, {sample.expected:.0%} in sampling"
 
-    def seconds(self, work: Work, shape: ModelShape, policy: Policy, threads: int) -> Range:
-        """How long the engines are at work."""
+    def seconds(self, work: Work, shape: ModelShape, policy: Policy, *, threads: int, ranks: int) -> Range:
+        """How long the engines of so many processes are at work."""
         device = self.device(policy)
-        rate = Range.exactly(self.peak(policy, threads) * policy.ranks)
+        rate = Range.exactly(self.peak(policy, threads) * ranks)
         forward = forward_operations(shape, work.length)
         learning = (work.trained.times(BACKWARD) + work.read) * forward
         sampling = (work.sampled * forward).over(rate.times(SAMPLE_SHARE[device]))
-        calls = LAYER_S[device].times(work.rounds) * (shape.layers / policy.ranks)
+        calls = LAYER_S[device].times(work.rounds) * (shape.layers / ranks)
         return total((learning.over(rate.times(TRAIN_SHARE[device])), _longer(sampling, calls)))
 
 

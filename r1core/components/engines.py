@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from r1core.choices import Options
 from r1core.components.base import Component
 from r1core.contexts import SampleRecord
+from r1core.errors import R1Error
 from r1core.estimates import Load, Memory, Misfit, ModelShape, Quote, Range
 from r1core.types import (
     Finish,
@@ -64,6 +65,11 @@ class Policy(Component):
     @property
     def hosts(self) -> Sequence[str]:
         """The machines that they run on, all of which see the run's folder; none: this one alone."""
+        return ()
+
+    def absent(self) -> Sequence[R1Error]:
+        """What its options ask of this machine and its ranks would lack, before any starts. A RecipeError: what an
+        option names is not there, and `ranks` may be unknown for it; a SetupError: the machine lacks something."""
         return ()
 
     @property

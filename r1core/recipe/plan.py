@@ -16,7 +16,7 @@ from typing import Any
 
 from r1core.choices import Use
 from r1core.components import Component
-from r1core.errors import RecipeError
+from r1core.errors import R1Error, RecipeError
 from r1core.plugins import Loaded, PluginHost
 from r1core.recipe.annotations import Rewriter
 from r1core.recipe.checks import check_graph, order
@@ -126,10 +126,20 @@ class Plan:
         """Component -> what it lacks on this machine, each with the command that adds it."""
         here = {(c.kind, c.name): c for stage in self.stages for c in stage.here}
         found = {f"{c.kind} {c.name}": c.lacks() for c in here.values()}
+        for use, absent in self.absent(self.stages):
+            own = found.setdefault(f"policy {use}", [])
+            own.append(f"{absent.where}: {absent.what}; {absent.fix}")
         for each in (each for stage in self.stages for each in stage.elsewhere):
             own = found.setdefault(f"reward {each.loaded.name}", [])
             own.extend(lacking for lacking in each.lacks() if lacking not in own)
         return {name: lacking for name, lacking in found.items() if lacking}
+
+    def absent(self, stages: Iterable[StagePlan]) -> list[tuple[str, R1Error]]:
+        """What the options of policies that train in these stages ask of this machine and it lacks, by the policy."""
+        trained = [stage.stage.policy for stage in stages if stage.kind == "train"]
+        uses = {str(use): use for use in trained if use is not None}
+        found = [(use.use, error) for use in uses.values() for error in self.component("policy", use).absent()]
+        return list({(name, str(error)): (name, error) for name, error in found}.values())
 
     def loaded(self, kind: str, use: Use) -> Loaded:
         """The component class that `use` names, and where it comes from."""

@@ -1,6 +1,7 @@
 """`r1 recipe`: what the plan says, what is refused before any compute, and what a run is given."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,32 @@ def test_the_plan_names_every_component_with_its_origin_and_what_a_run_reaches_f
     for nothing in ("hosts: none", "keys: none", "local code: none", "observers: tensorboard"):
         assert nothing in output
     assert "disk: 2 model folders" in output
+
+
+def test_machines_that_nobody_has_named_yet_are_missing_in_a_plan_and_refused_before_a_run(file: Path) -> None:
+    """The first stage is trained in this process alone: a run would only come upon the second's hostfile later."""
+    zero = "stages.zero.policy={use: deepspeed, hostfile: machines}"
+    plan = dry(file, "--set", zero)
+    assert plan.exit_code == 0, plan.exception
+    line = next(line for line in plan.output.splitlines() if "policy     deepspeed" in line)
+    assert "MISSING: " in line
+    assert "hostfile machines: the hostfile cannot be read: No such file or directory; write it, one machine" in line
+    assert re.search(r"zero +unknown +\d", plan.output), "memory and time depend on the number of ranks, tokens do not"
+    assert re.search(r"base +\d", plan.output), "and it is known of the others"
+    ran = CliRunner().invoke(command, [str(file), "--set", zero])
+    assert isinstance(ran.exception, RecipeError), "exit 2"
+    assert str(ran.exception).startswith("hostfile machines: the hostfile cannot be read: No such file or directory\n")
+    assert sorted(file.parent.iterdir()) == [file], "nothing was begun"
+
+
+def test_a_slip_in_a_hostfile_is_refused_with_its_line_by_a_plan_and_before_a_run(file: Path) -> None:
+    (file.parent / "machines").write_text("one slots=2\ntwo\n", encoding="utf-8")
+    options = [str(file), "--set", "stages.zero.policy={use: deepspeed, hostfile: machines}"]
+    for flags in (["--dry-run"], []):
+        refused = CliRunner().invoke(command, [*options, *flags]).exception
+        assert isinstance(refused, RecipeError)
+        assert str(refused).startswith("machines:2: 'two' names no machine")
+    assert not (file.parent / "runs").exists()
 
 
 def test_a_plan_runs_nothing_and_leaves_nothing(file: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from r1core.cli.plan_view import plan_lines
 from r1core.plugins import PluginHost
 from r1core.recipe.loader import load_yaml
 from r1core.recipe.plan import Plan, make_plan
@@ -55,6 +56,20 @@ def test_every_shipped_recipe_plans_with_every_profile(path: Path, profile: str,
     plan = planned(path, profile, *sets)
     assert plan.stages
     assert any(stage.kind == "evaluate" for stage in plan.stages)
+
+
+@pytest.mark.parametrize(
+    ("path", "profile", "sets"), cases(), ids=lambda value: value.stem if isinstance(value, Path) else str(value)
+)
+def test_every_shipped_recipe_has_a_dry_run_with_every_profile(
+    path: Path, profile: str, sets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder with none of the files that profiles name: what is missing is marked, nothing is refused."""
+    monkeypatch.chdir(tmp_path)
+    plan = planned(path, profile, *sets)
+    lines = list(plan_lines(plan, frozenset(plan.fingerprints), tmp_path / "run"))
+    lost = [line for line in lines if "MISSING: " in line and "the hostfile cannot be read" in line]
+    assert len(lost) == (1 if profile == "cluster" else 0)
 
 
 def test_planning_needs_no_engine() -> None:

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from r1_plugins.deepspeed import _launch
 from r1core.components import Policy
+from r1core.errors import R1Error
 from r1core.estimates import Load, Memory, ModelShape
 from r1core.hookspecs import hookimpl
 from r1core.policies import HuggingFacePolicy
@@ -86,6 +87,10 @@ class DeepSpeedPolicy(HuggingFacePolicy):
         """The hostfile's machines."""
         return list(_launch.slots(self._hostfile)) if self._hostfile else []
 
+    def absent(self) -> Sequence[R1Error]:
+        """A hostfile that cannot be read, and the tool that reaches its machines."""
+        return _launch.absent(self._hostfile) if self._hostfile else ()
+
     @property
     def sharded_by(self) -> str:
         """Stage 3 spreads the weights, of one rank, too: the module has them only within the engine's forward."""
@@ -104,7 +109,7 @@ class DeepSpeedPolicy(HuggingFacePolicy):
         """What one rank takes at this stage of ZeRO."""
         from r1_plugins.deepspeed._memory import memory
 
-        return memory(self.config, self.ranks, shape, load)
+        return memory(self.config, self.ranks if load.trained else 1, shape, load)
 
     def engine(self, folder: Path, *, trainable: bool, head: Head, text: ChatText) -> Engine:
         """The model in a DeepSpeed engine; this process's share of it where there are several ranks."""

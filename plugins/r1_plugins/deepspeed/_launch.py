@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from r1core.errors import RecipeError, SetupError
+from r1core.errors import R1Error, RecipeError, SetupError
 
 ENVIRONMENT = "deepspeed_env"
 CARRIED = ("R1_PLUGINS", "HF_", "OMP_", "MKL_", "TOKENIZERS_", "TORCH_", "PYTORCH_", "TRANSFORMERS_", "DS_ACCELERATOR")
@@ -31,12 +31,7 @@ _LINE = re.compile(r"(\S+)\s+slots=(\d+)")
 
 def slots(hostfile: Path) -> dict[str, int]:
     """Machine -> ranks that it takes, as DeepSpeed reads it. Raises RecipeError for a file that is none."""
-    try:
-        text = hostfile.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(
-            f"the hostfile cannot be read: {error.strerror or error}", where=str(hostfile), fix="name a readable file"
-        ) from error
+    text = _read(hostfile)
     found: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.strip().startswith("#"):
@@ -54,6 +49,37 @@ def slots(hostfile: Path) -> dict[str, int]:
     return found
 
 
+def absent(hostfile: Path) -> list[R1Error]:
+    """What keeps ranks from being started on the hostfile's machines. Raises RecipeError for a slip in it."""
+    lacking: list[R1Error] = [] if shutil.which("pdsh") else [_no_runner(hostfile)]
+    try:
+        _read(hostfile)
+    except RecipeError as error:
+        return [*lacking, error]
+    slots(hostfile)
+    return lacking
+
+
+def _read(hostfile: Path) -> str:
+    try:
+        return hostfile.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise RecipeError(
+            f"the hostfile cannot be read: {reason}",
+            where=f"hostfile {hostfile}",
+            fix="write it, one machine a line: worker-1 slots=8; or name another: --set engines.policy.hostfile=<file>",
+        ) from error
+
+
+def _no_runner(hostfile: Path) -> SetupError:
+    return SetupError(
+        "pdsh, by which the runner starts ranks on other machines, is not installed",
+        where=f"hostfile {hostfile}",
+        fix="install it with the system's packages (pdsh), and let ssh reach these machines without a password",
+    )
+
+
 def command(program: Sequence[str], *, ranks: int, hostfile: Path | None, device: str, folder: Path) -> list[str]:
     """What starts `program` once for each rank, here or on the hostfile's machines."""
     own = {"DS_ACCELERATOR": "cpu"} if device == "cpu" else {}
@@ -62,11 +88,7 @@ def command(program: Sequence[str], *, ranks: int, hostfile: Path | None, device
         start = ["deepspeed.launcher.launch", f"--world_info={world}", "--master_addr=127.0.0.1"]
     else:
         if shutil.which("pdsh") is None:
-            raise SetupError(
-                "pdsh, by which the runner starts ranks on other machines, is not installed",
-                where=f"hostfile {hostfile}",
-                fix="install it with the system's packages (pdsh), and let ssh reach these machines without a password",
-            )
+            raise _no_runner(hostfile)
         if quoted := [word for word in program if re.search(r"[\"'$`\\;&|<>()*?]", word)]:
             raise SetupError(
                 f"{quoted[0]!r} does not pass through the shells of other machines",
