@@ -1,15 +1,15 @@
 """A profile laid over a recipe, perhaps over another profile that it `extends`.
 
-A profile serves several recipes, so what this one does not name is dropped: entries for stages that it does
-not have, and models that none of its stages speaks of. A name that is almost one of this recipe's, and that
-none of the recipes has which the profile serves (those beside it, and those that ship), is a slip, and refused:
-dropped in silence it would leave a stage at its defaults.
+A profile serves several recipes, so what this one does not name is dropped: entries for stages that it does not have,
+sizes of evaluation sets that it does not measure, and models that none of its stages speaks of. A name that is almost
+one of this recipe's, and that none of the recipes has which the profile serves (those beside it, and those that ship),
+is a slip, and refused: dropped in silence it would leave a stage at its defaults.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from r1core.errors import Diagnostic
@@ -31,10 +31,38 @@ def lay_over(root: Node, profile: Node) -> Node:
         named = {*_names(root, "models"), *_texts(root.map["stages"])} if "stages" in root.map else set()
         profile = profile.with_children({"models": Node(_made(models, named), models.mark)})
     if (stages := profile.map.get("stages")) is not None:
-        own = [*_names(root, "stages"), *_names(root, "models"), *_names(profile, "models")]
-        kept = {name: body for name, body in stages.map.items() if name in own}
+        own = {*_names(root, "stages"), *_names(root, "models"), *_names(profile, "models")}
+        under = root.map.get("stages", Node({}, root.mark))
+        kept = {
+            name: _measuring(under.map.get(name, body.without(["evaluate"])), body, own)
+            for name, body in stages.map.items()
+            if name in own
+        }
         profile = profile.with_children({"stages": Node(kept, stages.mark)})
     return merge(root, profile.without(["r1", "description", "extends"]))
+
+
+def _measuring(own: Node, laid: Node, models: Collection[str]) -> Node:
+    """A stage's entry less its evaluation sets for other recipes: those that the stage does not have, and that are not
+    whole by themselves, or are of models that this recipe has not."""
+    sets = _sets(laid)
+    foreign = [name for name, body in sets.items() if name not in _sets(own) and not _is_whole(body, models)]
+    if not foreign:
+        return laid
+    if len(foreign) == len(sets) and "evaluate" not in own.map:
+        return laid.without(["evaluate"])
+    evaluate = laid.map["evaluate"]
+    return laid.with_children({"evaluate": evaluate.with_children({"sets": evaluate.map["sets"].without(foreign)})})
+
+
+def _sets(stage: Node) -> dict[str, Node]:
+    """The evaluation sets that a stage's entry has something to say of."""
+    return stage.at(("evaluate", "sets")).map if "sets" in stage.at(("evaluate",)).map else {}
+
+
+def _is_whole(evaluation_set: Node, models: Collection[str]) -> bool:
+    asked = evaluation_set.map["models"].items if "models" in evaluation_set.map else []
+    return "problems" in evaluation_set.map and all(model.value in models for model in asked)
 
 
 def _made(models: Node, named: set[str]) -> dict[str, Node]:
@@ -52,16 +80,33 @@ def check_profile(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]
         if key not in PROFILE_KEYS:
             hint = did_you_mean(key, PROFILE_KEYS, otherwise="keys: ")
             yield at_node(profile.map[key], key, f"a profile has no key {key!r}", hint)
+    yield from _check_sets(root, profile, path)
     words = {*_words(root), *_texts(profile)}
     for kind, noun in NOUNS.items():
         known = [*_names(root, kind), *(_names(root, "models") if kind == "stages" else [])]
         for name, body in profile.map[kind].map.items() if kind in profile.map else ():
             if name in words or not any(is_slip(name, other) for other in known):
                 continue
-            is_others = name[:1].isalpha() and any(_says(text, name) for text in _served(path))
-            if not is_others:
+            if not _is_others(name, path):
                 message = f"no recipe that this profile completes has a {noun} {name!r}"
                 yield at_node(body, f"{kind}.{name}", message, did_you_mean(name, known))
+
+
+def _check_sets(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]:
+    """Sizes of an evaluation set whose name is almost one of this recipe's, and is no recipe's."""
+    stages = root.map.get("stages", Node({}, root.mark))
+    for stage, body in profile.map["stages"].map.items() if "stages" in profile.map else ():
+        known = list(_sets(stages.map[stage])) if stage in stages.map else []
+        for name, own in _sets(body).items():
+            is_slip_of = name not in known and any(is_slip(name, other) for other in known)
+            if is_slip_of and "problems" not in own.map and not _is_others(name, path):
+                message = f"no recipe that this profile completes has an evaluation set {name!r}"
+                yield at_node(own, f"stages.{stage}.evaluate.sets.{name}", message, did_you_mean(name, known))
+
+
+def _is_others(name: str, profile: Path) -> bool:
+    """Whether some recipe that the profile may complete has the name."""
+    return name[:1].isalpha() and any(_says(text, name) for text in _served(profile))
 
 
 def _served(profile: Path) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent, indent
 
 import pytest
 from toy_recipes import HEAD, STAGES, TINY, refused, resolved, write
@@ -35,6 +36,26 @@ def test_a_profile_brings_along_what_its_models_are_made_from(tmp_path: Path) ->
         """
     stages = resolve(write(tmp_path, made=made), "made").recipe.stages
     assert set(stages) == {"seed", "middle", "base", "zero", "kept", "final", "table"}
+
+
+def test_a_profiles_evaluation_sets_of_other_recipes_are_dropped(tmp_path: Path) -> None:
+    """Those that are whole by themselves are added: a profile may measure more than its recipes."""
+    sets = """
+          table:
+            evaluate:
+              sets:
+                score: {limit: 2}
+                longer: {limit: 7}
+                wide: {problems: reasoning, limit: 9, models: [base]}
+                others: {problems: reasoning, limit: 9, models: [elsewhere]}
+          zero: {evaluate: {sets: {longer: {limit: 7}}}}
+        """
+    path = write(tmp_path, tiny=TINY.replace("  zero: {train: {steps: 3}}\n", "") + indent(dedent(sets), "  "))
+    stages = resolve(path).recipe.stages
+    evaluate = stages["table"].evaluate
+    assert evaluate is not None
+    assert {name: own.limit for name, own in evaluate.sets.items()} == {"score": 2, "wide": 9}
+    assert stages["zero"].evaluate is None, "what nothing is left of is not there"
 
 
 def test_problem_and_reward_slots_are_put_where_they_are_named(tmp_path: Path) -> None:
