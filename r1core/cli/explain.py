@@ -1,4 +1,4 @@
-"""`r1 explain NAME`: every component, preset and plugin of that name, with all that may be set.
+"""`r1 explain NAME`: every component, preset, plugin and key of a recipe of that name, with all that may be set.
 
 It prints what the code declares (docstring, Config, class variables), so it cannot go stale.
 """
@@ -11,31 +11,30 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
-from pydantic.fields import FieldInfo
 
-from r1core.choices import Options, Use
-from r1core.cli.wording import field_type, value_text
+from r1core.cli.explain_keys import key_pages, recipe_keys
+from r1core.cli.explain_options import STEP, WIDTH, option_lines
+from r1core.cli.wording import value_text
 from r1core.components import CONTRACTS, Component, Reward, Trainer
 from r1core.errors import RecipeError
 from r1core.plugins import Loaded, PluginHost, PluginRow
 from r1core.suggest import did_you_mean
 from r1core.untrusted import untrusted
 
-WIDTH = 100
-
 
 @click.command("explain")
 @click.argument("name")
 def command(name: str) -> None:
-    """Everything that goes by a name: options, defaults, where it comes from."""
+    """Everything that goes by a name, a component's or a recipe's key: options, defaults, where it comes from."""
     host = PluginHost.discover()
     everything = host.components()
     found = ["\n".join(_component(loaded)) for loaded in host.matches(name)]
     found += ["\n".join(_preset(loaded, name)) for loaded in everything if name in _presets(loaded.cls)]
+    found += key_pages(name)
     if not found:
         found = [_plugin(row) for row in host.report() if row.name.removeprefix("command-") == name]
     if not found:
-        known = {n for loaded in everything for n in (loaded.name, *_presets(loaded.cls))}
+        known = {n for loaded in everything for n in (loaded.name, *_presets(loaded.cls))} | recipe_keys()
         raise RecipeError(f"nothing is called {name!r}", where="r1 explain", fix=did_you_mean(name, known))
     click.echo(untrusted("\n\n".join(found)))
 
@@ -55,31 +54,7 @@ def _component(loaded: Loaded) -> Iterator[str]:
         yield f"  missing here: {'; '.join(missing)}"
     yield f"  file: {loaded.file}"
     yield "  options:" if loaded.cls.Config.model_fields else "  options: none"
-    yield from _options(loaded.cls.Config, " " * 4)
-
-
-def _options(config: type[Options], indent: str) -> Iterator[str]:
-    """One line for each option, its description below, and the options within it."""
-    for key, field in config.model_fields.items():
-        nested = _nested(field)
-        says = "options:" if nested else f"{field_type(field)}, {_default(field)}"
-        yield f"{indent}{field.alias or key}: {says}"
-        text = field.description or ""
-        yield from textwrap.wrap(text, WIDTH, initial_indent=indent + " " * 4, subsequent_indent=indent + " " * 4)
-        if nested:
-            yield from _options(nested, indent + " " * 4)
-
-
-def _nested(field: FieldInfo) -> type[Options] | None:
-    """The block of options that a field holds, where it holds one."""
-    inner: Any = field.annotation
-    return inner if isinstance(inner, type) and issubclass(inner, Options) and not issubclass(inner, Use) else None
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    return f"default {value_text(field.get_default(call_default_factory=True))}"
+    yield from option_lines(loaded.cls.Config, STEP)
 
 
 def _preset(loaded: Loaded, name: str) -> Iterator[str]:

@@ -13,8 +13,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from r1core.choices import Options, Use
-from r1core.cli.wording import field_type, value_text
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from r1core.choices import Options
+from r1core.cli.wording import field_type, options_within, value_text
 
 HEAD = "| option | type | default | what it is |\n|---|---|---|---|"
 NONE = "It has no options."
@@ -48,12 +51,17 @@ def _block(kind: str, name: str) -> re.Pattern[str]:
     return re.compile(rf"(?P<begin>{opening}[^\n]*-->)\n(?P<table>.*?){re.escape(END)}", re.DOTALL)
 
 
-def _rows(config: type[Options], prefix: str) -> Iterator[str]:
+def _rows(config: type[BaseModel], prefix: str) -> Iterator[str]:
+    """A block that is always there is told by its options alone; one that may be left out has a row of its own, too."""
     for key, field in config.model_fields.items():
-        name, inner = f"{prefix}{field.alias or key}", field.annotation
-        if isinstance(inner, type) and issubclass(inner, Options) and not issubclass(inner, Use):
-            yield from _rows(inner, f"{name}.")
-            continue
-        default = "required" if field.is_required() else f"`{value_text(field.get_default(call_default_factory=True))}`"
-        cells = (f"`{name}`", field_type(field), default, field.description or "")
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
+        name, blocks = f"{prefix}{field.alias or key}", options_within(field.annotation)
+        if blocks != [field.annotation]:
+            yield _row(name, field)
+        for block in blocks:
+            yield from _rows(block, f"{name}.")
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    default = "required" if field.is_required() else f"`{value_text(field.get_default(call_default_factory=True))}`"
+    cells = (f"`{name}`", field_type(field), default, field.description or "")
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"

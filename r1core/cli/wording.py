@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from r1core.choices import Kind, Ref
+from r1core.choices import Kind, Options, Ref, Use
 from r1core.schedules import Schedule
 
 BOUNDS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
@@ -22,6 +22,17 @@ def field_type(field: FieldInfo) -> str:
         f"{sign} {getattr(mark, name)}" for mark in field.metadata for name, sign in BOUNDS if hasattr(mark, name)
     ]
     return " ".join([_marked(field.metadata) or _named(field.annotation), *bounds])
+
+
+def options_within(annotation: Any) -> list[type[BaseModel]]:
+    """The blocks of options that a value of this type may be, or hold: of `X | None`, a list, a schedule, a union. What
+    is chosen by name has its own page; what stands beside the name (a reward's weight) is a block."""
+    if isinstance(annotation, type) and issubclass(annotation, Schedule):
+        return options_within(annotation.model_fields["points"].annotation)
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return [annotation] if issubclass(annotation, (Options, Use)) and annotation is not Use else []
+    parts = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return list(dict.fromkeys(block for part in parts for block in options_within(part)))
 
 
 def value_text(value: Any) -> str:
@@ -57,7 +68,10 @@ def _named(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_named(part) for part in inner if part is not type(None))
     if origin is not None:
-        return f"{_named(origin)} of {', '.join(_named(part) for part in inner if part is not Ellipsis)}"
+        whole = "list" if origin is tuple else _named(origin)
+        return f"{whole} of {', '.join(_named(part) for part in inner if part is not Ellipsis)}"
     if isinstance(annotation, type) and issubclass(annotation, Schedule):
         return f"{_named(annotation.model_fields['points'].annotation).rpartition(' ')[2]}, or a schedule"
+    if options_within(annotation):
+        return "options"
     return getattr(annotation, "__name__", str(annotation))

@@ -7,13 +7,17 @@ import pytest
 from click.testing import CliRunner
 from pydantic import Field
 
+from r1_plugins.distill import Distill
 from r1_plugins.math import r1_rewards as r1_math
 from r1_plugins.rules import r1_rewards as r1_rules
 from r1core.choices import DataRef, Options, Use, UseAdvantage, UseFilter
 from r1core.cli.explain import command
+from r1core.cli.options_table import options_table
 from r1core.cli.wording import field_type, value_text
 from r1core.components import Reward
 from r1core.errors import RecipeError
+from r1core.recipe.schema import Stage
+from r1core.recipe.written import Written
 from r1core.schedules import Number, Schedule
 
 VERSION = importlib.metadata.version("r1core")
@@ -60,6 +64,60 @@ def test_options_within_options_are_shown() -> None:
     assert "        coefficient: float >= 0, default 0.0" in said
     assert "presets: grpo" in said
     assert "needs: r1core[train]" in explain("native")
+
+
+def test_options_that_may_be_left_out_are_shown_with_all_that_is_within_them() -> None:
+    said = explain("distill")
+    for line in (
+        "    live: options, default null",
+        "        teachers: list of options, default []",
+        "            for: dict of str, str, default {}",
+        "        tokenizers: same | aligned | uld, default same",
+        "            kind: forward | reverse | jsd",
+        "        signal: logprob | full, default logprob",
+    ):
+        assert f"\n{line}" in said
+    assert "\n        input: float" in explain("openai"), "prices"
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        (
+            "sample",
+            ["sample, the kind of a stage: ", "    ledger: str, default null", "    jsonl: bool"],
+        ),
+        ("signals", ["    scheme: top_k | sampled, default top_k"]),
+        ("evaluate", ["    sets: dict of str, options, required", "        at_least: float, default 0.5"]),
+        ("train", ["train, the kind of a stage: trainer, by name"]),
+        ("import", ["import, the kind of a stage: str"]),
+        ("review", ["    path: str, required"]),
+        ("rewards", ["rewards, a key of a stage: list of reward, by name", "    gate: dict of str, float, default {}"]),
+        ("matrix", ["matrix, a key of a recipe: "]),
+        ("sampling", ["sampling, a key of a recipe: ", "sampling, a key of a stage: ", "    top_p: float > 0 <= 1"]),
+        ("stages", ["stages, a key of a recipe: ", "    the pipeline; `r1 explain` has each key of a stage: import, "]),
+        ("problems", ["    mix: list of options, required"]),
+    ],
+)
+def test_the_keys_of_a_recipe_are_explained(key: str, lines: list[str]) -> None:
+    said = explain(key)
+    for line in lines:
+        assert f"\n{line}" in f"\n{said}"
+
+
+def test_every_key_of_a_stage_and_of_a_recipe_has_a_page() -> None:
+    for block in (Stage, Written):
+        for name, field in block.model_fields.items():
+            assert f"{field.alias or name}, " in explain(field.alias or name)
+    assert "did you mean 'signals'?" in str(CliRunner().invoke(command, ["signls"]).exception)
+
+
+def test_a_table_has_a_row_for_each_option_within_one_that_may_be_left_out() -> None:
+    rows = options_table(Distill.Config).splitlines()
+    assert "| `live` | options | `null` | learn the stage's `data` with the teacher in memory |" in rows
+    for name in ("live.teachers", "live.teachers.for", "live.divergence.kind", "on_policy.signal"):
+        assert sum(row.startswith(f"| `{name}` |") for row in rows) == 1
+    assert not any(row.startswith("| `live.divergence` |") for row in rows), "it is always there"
 
 
 def test_an_observer_or_a_command_is_explained_as_a_plugin() -> None:
