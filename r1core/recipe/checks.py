@@ -122,9 +122,16 @@ def _inputs(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
 
 
 def _folder(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
-    """An `import` that can only be a folder must be one; anything else may be a hub id."""
+    """An `import` that can only be a folder must be one; a URL is neither that nor a hub id."""
     name = draft.stage.import_
-    if name is not None and Path(name).is_absolute() and not Path(name).is_dir():
+    if name is not None and "://" in name:
+        hint = (
+            "give a folder or a hub id. A teacher behind an endpoint is named by the stage that asks it, in place of "
+            "`model`: sampler: {use: .., endpoint: {url: ..}}, as in recipes/distill_yours.yaml"
+        )
+        message = f"{name!r} is a URL, and a model is imported from files"
+        yield resolved.document.finding(("stages", draft.id, "import"), message, hint=hint)
+    elif name is not None and Path(name).is_absolute() and not Path(name).is_dir():
         at = ("stages", draft.id, "import")
         yield resolved.document.finding(at, f"there is no folder {name!r}", hint="give a model's folder, or a hub id")
 

@@ -98,6 +98,12 @@ def is_options(node: Node) -> bool:
     return bool(node.map) and not {"use", "scratch"} & set(node.map) and not is_schedule(node.map)
 
 
+def texts_below(node: Node) -> set[str]:
+    """Every text of a value, or below it; keys are none."""
+    below = [*node.map.values(), *node.items]
+    return set().union(*map(texts_below, below)) if below else {node.value} if isinstance(node.value, str) else set()
+
+
 def transform(node: Node, change: Callable[[Loc, Node], Node], loc: tuple[int | str, ...] = ()) -> Node:
     """Apply `change` to every scalar."""
     if isinstance(node.value, dict):

@@ -15,7 +15,7 @@ from pathlib import Path
 from r1core.errors import Diagnostic
 from r1core.recipe.findings import at_node
 from r1core.recipe.loader import MAX_BYTES
-from r1core.recipe.nodes import Node, merge
+from r1core.recipe.nodes import Node, merge, texts_below
 from r1core.recipe.shipped import shipped_folder
 from r1core.recipe.written import DEFAULTS, SLOTS
 from r1core.suggest import did_you_mean, is_slip
@@ -28,7 +28,7 @@ NOUNS = {"stages": "stage", "models": "model slot", "problems": "problem slot", 
 def lay_over(root: Node, profile: Node) -> Node:
     """The profile's values over the recipe's, less what this recipe does not name."""
     if (models := profile.map.get("models")) is not None:
-        named = {*_names(root, "models"), *_texts(root.map["stages"])} if "stages" in root.map else set()
+        named = {*_names(root, "models"), *texts_below(root.map["stages"])} if "stages" in root.map else set()
         profile = profile.with_children({"models": Node(_made(models, named), models.mark)})
     if (stages := profile.map.get("stages")) is not None:
         own = {*_names(root, "stages"), *_names(root, "models"), *_names(profile, "models")}
@@ -70,7 +70,7 @@ def _made(models: Node, named: set[str]) -> dict[str, Node]:
     wanted: set[str] = set()
     while found := (named - wanted) & set(models.map):
         wanted |= found
-        named = set().union(*(_texts(models.map[name]) for name in found))
+        named = set().union(*(texts_below(models.map[name]) for name in found))
     return {name: body for name, body in models.map.items() if name in wanted}
 
 
@@ -81,7 +81,7 @@ def check_profile(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]
             hint = did_you_mean(key, PROFILE_KEYS, otherwise="keys: ")
             yield at_node(profile.map[key], key, f"a profile has no key {key!r}", hint)
     yield from _check_sets(root, profile, path)
-    words = {*_words(root), *_texts(profile)}
+    words = {*_words(root), *texts_below(profile)}
     for kind, noun in NOUNS.items():
         known = [*_names(root, kind), *(_names(root, "models") if kind == "stages" else [])]
         for name, body in profile.map[kind].map.items() if kind in profile.map else ():
@@ -127,13 +127,7 @@ def _names(root: Node, key: str) -> list[str]:
     return list(root.map[key].map) if key in root.map else []
 
 
-def _texts(node: Node) -> set[str]:
-    """Every text below a node."""
-    below = [*node.map.values(), *node.items]
-    return set().union(*map(_texts, below)) if below else {node.value} if isinstance(node.value, str) else set()
-
-
 def _words(node: Node) -> set[str]:
     """Every key and every text below a node."""
     below = [*node.map.values(), *node.items]
-    return {*node.map, *_texts(node)}.union(*map(_words, below))
+    return {*node.map, *texts_below(node)}.union(*map(_words, below))

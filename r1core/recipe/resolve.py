@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from r1core.errors import Diagnostic, RecipeError
 from r1core.recipe.findings import at_node, findings, gathered, refused
+from r1core.recipe.idle import lent, without_idle
 from r1core.recipe.loader import Document, load_yaml
 from r1core.recipe.matrix import KEY, Variant, paths_to, variants_of
 from r1core.recipe.nodes import Loc, Mark, Node, merge, node_of, transform
@@ -66,10 +67,13 @@ def resolve(path: str | Path, profile: str | None = None, sets: Sequence[str] = 
     """Load, merge, override, fill and check the structure; all findings of a step in one RecipeError (exit 2)."""
     overrides = [Override.parse(text) for text in sets]
     path = Path(path)
-    root, chosen = _laid_out(path, profile)
+    root, chosen, slots = _laid_out(path, profile)
     root = apply_all(root, [each for each in overrides if each.keys[0] == KEY], (KEY,), stages=False)
     overrides = [each for each in overrides if each.keys[0] != KEY]
     variants = variants_of(root)
+    applied = _applied(root, overrides) if slots else root
+    settings = [*overrides, *(setting for each in variants for setting in each.settings)]
+    root = without_idle(root, applied, slots, settings)
     if not variants:
         return _whole(root, overrides, path, chosen)
     made = gathered([partial(_whole, root, [*overrides, *each.settings], path, chosen) for each in variants])
@@ -83,9 +87,7 @@ def resolved_again(data: Mapping[str, Any], path: Path) -> Resolved:
 
 def _whole(root: Node, overrides: Sequence[Override], path: Path, profile: str) -> Resolved:
     """One recipe without its matrix: overridden, slots filled, well formed."""
-    known = (*Recipe.model_fields, KEY, *SLOTS, *DEFAULTS)
-    root = model_stages(apply_all(root, overrides, known, stages=False))
-    root = _absolute(apply_all(root, overrides, known, stages=True), Path.cwd())
+    root = _absolute(_applied(root, overrides), Path.cwd())
     unbound = unbound_models(root)
     slots = {kind: frozenset(root.map[kind].map) for kind in SLOTS if kind in root.map}
     root = fill_stages(root, profile)
@@ -93,12 +95,19 @@ def _whole(root: Node, overrides: Sequence[Override], path: Path, profile: str) 
     return Resolved(recipe=typed(document), document=document, path=path, profile=profile, unbound=unbound, slots=slots)
 
 
-def _laid_out(path: Path, profile: str | None) -> tuple[Node, str]:
-    """The recipe over the one it extends, its profile over both, and the profile's name. Each file is looked at by
-    itself first: what lies over a slip would hide it."""
+def _applied(root: Node, overrides: Sequence[Override]) -> Node:
+    """The recipe with its overrides, its models among its stages."""
+    known = (*Recipe.model_fields, KEY, *SLOTS, *DEFAULTS)
+    root = model_stages(apply_all(root, overrides, known, stages=False))
+    return apply_all(root, overrides, known, stages=True)
+
+
+def _laid_out(path: Path, profile: str | None) -> tuple[Node, str, frozenset[str]]:
+    """The recipe over the one it extends, its profile over both, the profile's name, and the model slots that it fills.
+    Each file is looked at by itself first: what lies over a slip would hide it."""
     own = _load(path)
     base = _extended(own, path)
-    root = own if base is None else merge(base, own)
+    root = recipe = own if base is None else merge(base, own)
     chosen = profile or _text(root, "profile") or DEFAULT_PROFILE
     found = [finding for file in (own, base) if file is not None for finding in misshapen(file)]
     if chosen != NO_PROFILE:
@@ -108,7 +117,7 @@ def _laid_out(path: Path, profile: str | None) -> tuple[Node, str]:
             root = lay_over(root, over)
     if found:
         raise refused(found)
-    return root, chosen
+    return root, chosen, lent(recipe, root)
 
 
 def _load(path: Path) -> Node:

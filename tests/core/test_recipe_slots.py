@@ -6,9 +6,11 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
+from third_party import toy_host
 from toy_recipes import HEAD, STAGES, TINY, refused, resolved, write
 
 from r1core.errors import RecipeError
+from r1core.recipe.plan import make_plan
 from r1core.recipe.resolve import resolve
 
 
@@ -56,6 +58,66 @@ def test_a_profiles_evaluation_sets_of_other_recipes_are_dropped(tmp_path: Path)
     assert evaluate is not None
     assert {name: own.limit for name, own in evaluate.sets.items()} == {"score": 2, "wide": 9}
     assert stages["zero"].evaluate is None, "what nothing is left of is not there"
+
+
+MADE = """
+    models:
+      seed: org/seed
+      middle: {train: fit, model: seed, data: {use: numbers}}
+      base: {train: fit, model: middle, data: {use: numbers}}
+    problems: {reasoning: {use: numbers, limit: 5}}
+    rewards: {accuracy: toy}
+    engines: {policy: net, sampler: draw}
+    """
+
+
+def made(tmp_path: Path, *sets: str, recipe: str = HEAD + STAGES) -> set[str]:
+    """The models of the recipe under a profile that makes its base of two others."""
+    stages = resolve(write(tmp_path, recipe, made=MADE), "made", sets).recipe.stages
+    return set(stages) - {"zero", "kept", "final", "table"}
+
+
+def test_a_profiles_models_go_when_a_setting_takes_their_only_user_away(tmp_path: Path) -> None:
+    assert made(tmp_path) == {"seed", "middle", "base"}
+    assert made(tmp_path, "models.base=org/mine") == {"base"}
+    assert made(tmp_path, "models.base.model=seed") == {"seed", "base"}
+
+
+def test_a_slot_of_the_recipe_that_only_the_profile_fills_goes_with_its_last_user(tmp_path: Path) -> None:
+    others = ("stages.zero.model=org", "stages.final.model=org", "stages.table.models=[zero]")
+    recipe = (HEAD + STAGES).replace("models: {base: null}", "models: {base: null, org: org/own}")
+    assert made(tmp_path, *others, recipe=recipe) == {"org"}
+    assert made(tmp_path, *others[:2], recipe=recipe) == {"org", "base", "middle", "seed"}, "the table still asks it"
+
+
+def test_what_the_recipe_binds_or_a_setting_names_stays_though_nobody_uses_it(tmp_path: Path) -> None:
+    recipe = (HEAD + STAGES).replace("models: {base: null}", "models: {base: null, spare: org/spare}")
+    assert made(tmp_path, "models.base=org/mine", recipe=recipe) == {"base", "spare"}
+    assert made(tmp_path, "models.base=org/mine", "models.middle=org/half") == {"base", "middle"}
+    assert made(tmp_path, "models.base=org/mine", "stages.middle.seed=3") == {"base", "middle", "seed"}
+
+
+def test_a_model_that_one_variant_needs_stays(tmp_path: Path) -> None:
+    matrix = "matrix: {start: {own: {}, brought: {models.base: org/mine}}}\n"
+    recipe = HEAD + matrix + STAGES
+    found = resolve(write(tmp_path, recipe, made=MADE), "made").variants
+    assert "middle" in found[0][1].recipe.stages
+    both = resolve(write(tmp_path, recipe, made=MADE), "made", ["models.base=org/other"]).variants
+    assert [set(each.recipe.stages) & {"middle", "seed"} for _, each in both] == [set(), set()]
+
+
+def test_the_stages_that_are_left_keep_their_fingerprints(tmp_path: Path) -> None:
+    path = write(tmp_path, made=MADE)
+    alone = MADE.replace("      base: {train: fit, model: middle, data: {use: numbers}}", "      base: org/mine")
+    whole = make_plan(resolve(path, "made", ["models.base=org/mine"]), toy_host())
+    write(tmp_path, alone=alone)
+    assert whole.fingerprints == make_plan(resolve(path, "alone"), toy_host()).fingerprints
+
+
+def test_a_url_is_no_model(tmp_path: Path) -> None:
+    said = refused(tmp_path, sets=["models.base=http://gpu1:8000/v1"])
+    assert "'http://gpu1:8000/v1' is a URL, and a model is imported from files" in said
+    assert "sampler: {use: .., endpoint: {url: ..}}" in said
 
 
 def test_problem_and_reward_slots_are_put_where_they_are_named(tmp_path: Path) -> None:
