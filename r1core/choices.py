@@ -112,7 +112,13 @@ class Ref:
 class Uncounted:
     """Marks an option that decides how fast something goes, or how far, and never what comes out: a time-out, a cap on
     cost. `Annotated[float, Uncounted()]`. It is no part of the fingerprint, so a half-done stage goes on with another.
+
+    `unless` names an option beside it without which it counts after all: a server's address, unless another option
+    says whose answers these are.
     """
+
+    def __init__(self, *, unless: str = "") -> None:
+        self.unless = unless
 
 
 class OfProblem:

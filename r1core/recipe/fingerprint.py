@@ -61,7 +61,8 @@ def counted_options(model: type[BaseModel], options: Mapping[str, Any]) -> dict[
     told = dict(options)
     for name, field in model.model_fields.items():
         key = field.alias or name
-        if any(isinstance(mark, Uncounted) for mark in field.metadata):
+        marks = [mark for mark in field.metadata if isinstance(mark, Uncounted)]
+        if any(not mark.unless or options.get(mark.unless) for mark in marks):
             told.pop(key, None)
         elif isinstance(told.get(key), dict):
             inner = [arm for arm in arms_of(field.annotation) if isinstance(arm, type) and issubclass(arm, BaseModel)]

@@ -173,6 +173,47 @@ def test_options_that_cannot_be_meant_are_refused(tmp_path: Path, options: dict[
 
 # --- cost ---------------------------------------------------------------------------------------
 
+# --- a server that moves -----------------------------------------------------------------------------
+
+
+def test_a_named_teacher_that_moves_is_asked_for_the_rest_alone(tmp_path: Path) -> None:
+    with teacher() as first, teacher() as second:
+        capped, _ = job(tmp_path, first.url, max_calls=7, teacher="mine")
+        with pytest.raises(RefusedError, match="7 calls are spent"):
+            run_stage(capped)
+        moved, _ = job(tmp_path, second.url, teacher="mine")
+        assert moved.stage.fingerprint == capped.stage.fingerprint, "a half-done stage goes on"
+        run_stage(moved)
+    assert (len(first.asked), len(second.asked)) == (7, 13)
+    assert is_right(tmp_path)
+
+
+def test_answers_of_a_server_without_a_name_are_good_where_its_old_url_is_the_name(tmp_path: Path) -> None:
+    ledger = {"ledger": str(tmp_path / "ledger")}
+    counts = []
+    with teacher() as first, teacher() as second:
+        for place, url, options in (
+            ("once", first.url, {}),
+            ("by_name", second.url, {"teacher": f"{first.url}/"}),
+            ("unnamed", second.url, {}),
+        ):
+            (tmp_path / place).mkdir()
+            own, _ = job(tmp_path / place, url, sample=ledger, **options)
+            run_stage(own)
+            assert is_right(tmp_path / place)
+            counts.append((len(first.asked), len(second.asked)))
+    assert counts == [(20, 0), (20, 0), (20, 20)]
+
+
+def test_without_a_name_the_address_is_who_answers(tmp_path: Path) -> None:
+    here, _ = job(tmp_path, "http://127.0.0.1:8000/v1")
+    there, _ = job(tmp_path, "http://127.0.0.1:8001/v1")
+    assert here.stage.fingerprint != there.stage.fingerprint
+    sampler = here.plan.component("sampler", here.stage.stage.sampler)
+    told = {"url": "http://127.0.0.1:8000/v1", "model": "m", "revision": "", "request": '{"seeded": false}'}
+    assert sampler.identity() == told, "as ever: ledgers that exist stay good"
+
+
 PRICES = {"input": 100.0, "output": 1000.0}
 """20 output and 10 input tokens cost 0.021 USD; 50 output tokens and 70 bytes 0.057."""
 

@@ -2,8 +2,8 @@
 
 Chat messages go out, text comes in: thinking that arrives in a field of its own (`reasoning_content`, `reasoning`) is
 put where a model of ours would write it. Each answer is one call, put down in the stage's trace ledger before it is
-used; what the service refuses is put down, too. Costs are estimated before (`--dry-run`), capped during, told after.
-A unit ends with its last answer: let `chunk` times `samples` be many times `concurrent`.
+used, and so is what the service refuses. A server that moves is asked for everything again, unless `teacher: <name>`
+stands for its address. Costs are estimated before (`--dry-run`), capped during, told after.
 
     traces:
       sample: {prompts: 1000, samples: 4}

@@ -32,7 +32,15 @@ class TeacherEndpoint(Endpoint):
 class OpenAIConfig(Sampler.Config):
     """Which model is asked, and how it is paid for."""
 
-    endpoint: TeacherEndpoint = Field(description="the server, {url: https://host/v1, key: {env: NAME}}")
+    endpoint: Annotated[TeacherEndpoint, Uncounted(unless="teacher")] = Field(
+        description="the server, {url: https://host/v1, key: {env: NAME}}"
+    )
+    teacher: str = Field(
+        "",
+        description="who answers, in the place of the server's address: a name of your own, with which the answers in "
+        "the trace ledger stay good when the server moves to another host or port. Answers that were asked for without "
+        "one stay good, too, where it is the old URL",
+    )
     model: str = Field(min_length=1, description="the model, by the name that the server knows")
     revision: str = Field(
         "", description="tells one state of the model from another: answers of another revision are asked for anew"
@@ -48,7 +56,11 @@ class OpenAIConfig(Sampler.Config):
     seeded: bool = Field(
         False, description="send each call a seed, derived from the answer's key, to a server that takes one"
     )
-    concurrent: Annotated[int, Uncounted()] = Field(32, ge=1, description="calls at once")
+    concurrent: Annotated[int, Uncounted()] = Field(
+        32,
+        ge=1,
+        description="calls at once; a unit ends with its last answer, so let `chunk` x `samples` be many times it",
+    )
     failing: Annotated[Literal["stop", "refuse"], Uncounted()] = Field(
         "stop",
         description="a question that fails to the end (give_up_s) while others are answered: stop the run when the "

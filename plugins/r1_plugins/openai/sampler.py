@@ -49,10 +49,12 @@ class OpenAISampler(Sampler):
         return [f"{', '.join(lacking())} not installed: pip install 'r1core[judge]'"] if lacking() else []
 
     def identity(self) -> Mapping[str, str]:
-        """Who answers: the endpoint, the model, and what each request says beside the question."""
+        """Who answers: the endpoint or the name that stands for it, the model, and what each request says beside the
+        question."""
         own = self.config
+        whose = own.teacher or own.endpoint.url
         request = json.dumps({**own.request, "seeded": own.seeded}, sort_keys=True)
-        return {"url": own.endpoint.url.rstrip("/"), "model": own.model, "revision": own.revision, "request": request}
+        return {"url": whose.rstrip("/"), "model": own.model, "revision": own.revision, "request": request}
 
     def prepare(self, record: SampleRecord) -> None:
         """Where calls are put down."""
