@@ -127,7 +127,7 @@ def _folder(resolved: Resolved, draft: Draft) -> Iterator[Diagnostic]:
     if name is not None and "://" in name:
         hint = (
             "give a folder or a hub id. A teacher behind an endpoint is named by the stage that asks it, in place of "
-            "`model`: sampler: {use: .., endpoint: {url: ..}}, as in recipes/distill_yours.yaml"
+            "`model`: sampler: {use: .., endpoint: {url: ..}}, as in recipes/distill_from_endpoint.yaml"
         )
         message = f"{name!r} is a URL, and a model is imported from files"
         yield resolved.document.finding(("stages", draft.id, "import"), message, hint=hint)

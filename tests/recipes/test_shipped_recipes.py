@@ -21,8 +21,12 @@ from r1core.recipe.shipped import shipped_folder
 FOLDER = shipped_folder()
 RECIPES = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "profiles")
 PROFILES = sorted(path.stem for path in (FOLDER / "profiles").glob("*.yaml"))
-OWN_DATA = "your_data.yaml"
-"""Binds everything itself, but for the models, which are the reader's."""
+READERS_MODELS = {
+    "your_data": ("base", "student_base"),
+    "distill_yours": ("teacher", "student_base"),
+    "distill_from_endpoint": ("student_base",),
+}
+"""Recipes that bind everything themselves, but for these models, which are the reader's."""
 PLAN_ALL = """
 import json, sys
 from pathlib import Path
@@ -38,11 +42,11 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 def cases() -> list[tuple[Path, str, list[str]]]:
     """(recipe, profile, settings) of every pair that is meant to work: one that binds everything needs no profile."""
-    bound = [f"models.{slot}=org/model" for slot in ("base", "student_base")]
+    bound = {name: [f"models.{slot}=org/model" for slot in slots] for name, slots in READERS_MODELS.items()}
     whole = [path for path in RECIPES if load_yaml(path).data.get("profile") == "none"]
     served = [path for path in RECIPES if path not in whole or path.name == OWN_DATA]
     pairs = [(path, profile, []) for path in served for profile in PROFILES]
-    return [*pairs, *((path, "none", bound if path.name == OWN_DATA else []) for path in whole)]
+    return [*pairs, *((path, "none", bound.get(path.stem, [])) for path in whole)]
 
 
 @cache
