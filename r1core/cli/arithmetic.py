@@ -1,7 +1,7 @@
 """The batch arithmetic of a stage: steps, answers and tokens, before anything runs.
 
-A trainer's numbers are read from its own Config; `prompts`, `samples` and `updates_per_rollout` are
-the words of the contract (`TrainContext.rollouts`), so a trainer that has them gets its product too.
+A trainer's numbers are read from its own Config; what it samples and learns from it tells itself
+(`Trainer.rollout_batches`, `Trainer.learns_from`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Load:
 
 
 def numbers_of(plan: Plan, stage: StagePlan) -> Iterator[str]:
-    """A train stage's planned steps and the numbers of its trainer's Config."""
+    """A train stage's planned steps, the numbers of its trainer's Config, and what teaches."""
     trainer = _trainer(plan, stage)
     if trainer is None:
         return
@@ -35,6 +35,7 @@ def numbers_of(plan: Plan, stage: StagePlan) -> Iterator[str]:
     numbers = [f"{name} {value}" for name, value in config.items() if type(value) in (int, float) and name != "steps"]
     if numbers:
         yield ", ".join(numbers)
+    yield from trainer.learns_from
 
 
 def load_of(plan: Plan, stage: StagePlan) -> Load:
@@ -68,20 +69,17 @@ def _given(body: Stage) -> str:
 
 
 def _rollouts(stage: StagePlan, trainer: Trainer) -> Load:
-    prompts, samples = (getattr(trainer.config, name, None) for name in ("prompts", "samples"))
-    steps = trainer.planned_steps
-    if not isinstance(prompts, int) or not isinstance(samples, int) or steps is None:
+    own = trainer.rollout_batches
+    if own is None:
         return Load()
-    updates = getattr(trainer.config, "updates_per_rollout", 1)
-    batches = -(-steps // updates)
-    answers = batches * prompts * samples
-    line = f"{batches} rollout batches of {prompts} prompts x {samples} samples = {answers:,} answers"
-    split = f", {prompts * samples / updates:g} an update" if updates > 1 else ""
-    beside = {name: count * batches for name, count in trainer.answers_beside.items() if _counts(stage, name, count)}
+    least = "at least " if own.at_least else ""
+    line = f"{own.batches} rollout batches of {own.prompts} prompts x {own.samples} samples = {own.answers:,} answers"
+    split = f", {own.prompts * own.samples / own.updates:g} an update" if own.updates > 1 else ""
+    counted = {name: count for name, count in trainer.answers_beside.items() if _counts(stage, name, count)}
+    beside = {name: count * own.batches for name, count in counted.items()}
     more = tuple(f"{name}: at most {count:,} answers more" for name, count in beside.items())
-    return Load(
-        lines=(f"{line}{_bounded(stage)}{split}", *more), tokens=(answers + sum(beside.values())) * _longest(stage)
-    )
+    answers = own.answers + sum(beside.values())
+    return Load(lines=(f"{least}{line}{_bounded(stage)}{split}", *more), tokens=answers * _longest(stage))
 
 
 def _counts(stage: StagePlan, name: str, count: int) -> bool:

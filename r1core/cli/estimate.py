@@ -199,8 +199,19 @@ class Estimator:
             return None
         if trainer.planned_steps is not None and load.update_tokens is not None:
             return load.update_tokens * trainer.planned_steps
-        kept = self._kept(stage)
-        return kept.times(load.length) * _epochs(trainer.config) if kept is not None else None
+        own, kept = trainer.rollout_batches, self._kept(stage)
+        answers = load.length * own.answers if own is not None else NOTHING
+        return kept.times(load.length) * _epochs(trainer.config) + answers if kept is not None else None
+
+    def graded(self, stage: StagePlan) -> tuple[int, Range] | None:
+        """(texts at most, their tokens) that a teacher grades for the stage; None where the data decides."""
+        length = self._load(stage, self._shape(stage)).length
+        if stage.kind == "signals":
+            kept = self._kept(stage)
+            return (round(kept.high), kept.times(length)) if kept is not None else None
+        trainer = self._trainer(stage)
+        own = trainer.rollout_batches if trainer is not None else None
+        return (own.answers, length * own.answers) if own is not None else None
 
     def _kept(self, stage: StagePlan) -> Range | None:
         """Rows of its data that filters leave; None where a source decides."""
@@ -304,10 +315,10 @@ def _epochs(options: BaseModel) -> int:
 
 def _rollouts(stage: StagePlan, sampled: Range | None, trainer: Trainer | None) -> Range:
     """The rollout batches that are kept."""
-    if sampled is None or trainer is None or not trainer.planned_steps:
+    own = trainer.rollout_batches if trainer is not None else None
+    if sampled is None or own is None or not own.batches:
         return NOTHING
-    batches = -(-trainer.planned_steps // max(_number(trainer.config, "updates_per_rollout"), 1))
-    kept = min(1.0, stage.stage.rollouts.last / batches)
+    kept = min(1.0, stage.stage.rollouts.last / own.batches)
     return sampled * (kept * NUMBER_BYTES[stage.stage.rollouts.keep])
 
 

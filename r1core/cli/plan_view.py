@@ -16,11 +16,10 @@ from pydantic import BaseModel
 from r1core.choices import Use, key_names
 from r1core.cli.arithmetic import Load, load_of, numbers_of
 from r1core.cli.estimate_view import estimate_lines
-from r1core.cli.quotes import quote_lines
+from r1core.cli.quotes import chosen_within, quote_lines
 from r1core.components import Reward
 from r1core.endpoints import Endpoint
 from r1core.plugins import Loaded
-from r1core.recipe.annotations import Rewriter
 from r1core.recipe.loader import load_yaml
 from r1core.recipe.plan import Plan, StagePlan
 from r1core.recipe.schema import Scratch
@@ -142,17 +141,9 @@ def _servers(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, Endpoint]]:
     uses += [("source", use) for use in (*body.asked(), *body.data) if isinstance(use, Use)]
     engines = {"policy": body.policy, "sampler": body.sampler, "trainer": body.train}
     for kind, use in [*uses, *((kind, use) for kind, use in engines.items() if use is not None)]:
-        for inner_kind, inner in (kind, use), *_within(plan, kind, use):
+        for inner_kind, inner in (kind, use), *chosen_within(plan, kind, use):
             config = plan.host.find(inner_kind, inner.use).Config.model_validate(inner.options)
             yield from ((inner.use, endpoint) for endpoint in _endpoints(config))
-
-
-def _within(plan: Plan, kind: str, use: Use) -> list[tuple[str, Use]]:
-    """The components that a component's options choose."""
-    found: list[tuple[str, Use]] = []
-    rewriter = Rewriter(use=lambda inner, own, _path: found.append((own, inner)), ref=lambda stage, _mark, _path: stage)
-    rewriter.model(plan.host.find(kind, use.use).Config.model_validate(use.options))
-    return found
 
 
 def _endpoints(value: Any) -> Iterator[Endpoint]:

@@ -240,6 +240,11 @@ class Sampler(Component):
         """What so many calls will take elsewhere, for `--dry-run`; None where that costs nothing."""
         return None
 
+    def quote_graded(self, calls: int, *, tokens: Range) -> Quote | None:
+        """What grading so many texts (`score`), of so many tokens in all, takes elsewhere; None where that costs
+        nothing."""
+        return None
+
     def memory(self, shape: ModelShape, load: Load, *, policy: Policy) -> Memory | None:
         """What it takes beside the policy whose weights it samples with; None where it cannot tell."""
         return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from r1core.components.base import Component
-from r1core.estimates import Role
+from r1core.estimates import Role, RolloutBatches
 from r1core.types import Head, Step
 
 if TYPE_CHECKING:
@@ -49,6 +49,21 @@ class Trainer(Component):
     def planned_steps(self) -> int | None:
         """How many steps it will take; None when the data decides."""
         return None
+
+    @property
+    def rollout_batches(self) -> RolloutBatches | None:
+        """What it samples of its own model; None: nothing, or the data decides. Where its options are `prompts`,
+        `samples` (and `updates_per_rollout`), that follows from them and `planned_steps`."""
+        prompts, samples = (getattr(self.config, name, None) for name in ("prompts", "samples"))
+        steps, updates = self.planned_steps, getattr(self.config, "updates_per_rollout", 1)
+        if not isinstance(prompts, int) or not isinstance(samples, int) or steps is None:
+            return None
+        return RolloutBatches(batches=-(-steps // updates), prompts=prompts, samples=samples, updates=updates)
+
+    @property
+    def learns_from(self) -> Sequence[str]:
+        """What teaches, in lines for `--dry-run`: where that is a choice of its options."""
+        return ()
 
     @property
     def models_beside(self) -> Mapping[Role, str | None]:

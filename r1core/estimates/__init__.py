@@ -6,7 +6,7 @@
 A policy and a sampler tell their own `Memory` (components.py); the arithmetic of a transformer is here once.
 """
 
-from r1core.estimates.amounts import NOTHING, Load, Memory, Misfit, Quote, Range, Role, biggest, total
+from r1core.estimates.amounts import NOTHING, Load, Memory, Misfit, Quote, Range, Role, RolloutBatches, biggest, total
 from r1core.estimates.shapes import ModelShape, Unknown, shape_of
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Quote",
     "Range",
     "Role",
+    "RolloutBatches",
     "Unknown",
     "biggest",
     "shape_of",

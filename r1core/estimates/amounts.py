@@ -58,14 +58,32 @@ class Range:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RolloutBatches:
+    """What a train stage samples of the model that it trains: so many batches, `samples` answers to each of `prompts`
+    problems, one batch for `updates` optimizer steps. `at_least`: the data decides how many batches more."""
+
+    batches: int
+    prompts: int
+    samples: int
+    updates: int = 1
+    at_least: bool = False
+
+    @property
+    def answers(self) -> int:
+        """All of them."""
+        return self.batches * self.prompts * self.samples
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quote:
-    """What answers from elsewhere will take: tokens of all calls, USD (None where no prices are known), seconds."""
+    """What calls elsewhere will take: tokens of all, USD (None where no prices are known), seconds (None where the
+    server decides)."""
 
     calls: int
     tokens_in: Range
     tokens_out: Range
     usd: Range | None
-    time_s: Range
+    time_s: Range | None
 
 
 NOTHING = Range(0.0, 0.0, 0.0)

@@ -6,7 +6,7 @@ A profile binds `base` because its own `teacher` begins there. With `--set model
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from r1core.recipe.nodes import Node, texts_below
 from r1core.recipe.overrides import Override
@@ -36,7 +36,7 @@ def without_idle(root: Node, applied: Node, slots: frozenset[str], settings: Seq
     return root.with_children({"models": Node(models, root.map["models"].mark)}) if idle else root
 
 
-def _reached(stages: Mapping[str, Node]) -> Iterable[str]:
+def _reached(stages: Mapping[str, Node]) -> set[str]:
     return set().union(*(texts_below(body) for body in stages.values()))
 
 

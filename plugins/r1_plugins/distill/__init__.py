@@ -20,7 +20,7 @@ from typing import Protocol
 from r1core.choices import Use
 from r1core.components import Trainer
 from r1core.contexts import TrainContext
-from r1core.estimates import Role
+from r1core.estimates import Role, RolloutBatches
 from r1core.hookspecs import hookimpl
 from r1core.schedules import LearningRate
 from r1core.types import At, Step
@@ -31,6 +31,7 @@ from .loss import Part
 from .teachers import Faculty
 from .texts import CachedSource, Data, LiveSource, TracesSource
 from .update import Lesson, learn
+from .words import signals_line
 
 
 class Source(Protocol):
@@ -65,6 +66,17 @@ class Distill(Trainer):
     def planned_steps(self) -> int | None:
         on_policy = self.config.on_policy
         return on_policy.steps if on_policy is not None and len(self.config.signals) == 1 else None
+
+    @property
+    def rollout_batches(self) -> RolloutBatches | None:
+        o = self.config.on_policy
+        if o is None:
+            return None
+        return RolloutBatches(batches=o.steps, prompts=o.prompts, samples=o.samples, at_least=self.config.together)
+
+    @property
+    def learns_from(self) -> list[str]:
+        return [signals_line(self.config)]
 
     @property
     def models_beside(self) -> dict[Role, str | None]:

@@ -24,6 +24,7 @@ from r1core.choices import Uncounted
 from r1core.components import Policy, Sampler
 from r1core.endpoints import Endpoint, lacking
 from r1core.errors import SetupError
+from r1core.estimates import Quote, Range
 from r1core.hookspecs import hookimpl
 from r1core.types import Rollout, SampleRequest, TopLogprobs, TrainSequence
 
@@ -71,6 +72,10 @@ class RemoteTeacher(Sampler):
             probe(self._server, self._policy, top_k=top_k, temperature=temperature)
             self._probed.add((top_k, temperature))
         return self._server.score(sequences, top_k=top_k, temperature=temperature)
+
+    def quote_graded(self, calls: int, *, tokens: Range) -> Quote:
+        """One call for each text, which writes one token. How fast the server reads is its own affair."""
+        return Quote(calls=calls, tokens_in=tokens, tokens_out=Range.exactly(calls), usd=None, time_s=None)
 
     def identity(self) -> Mapping[str, str]:
         """The server, and what it says of its model."""
