@@ -18,12 +18,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
+from small_disk import files_of_at_most
 from toy_runs import go
 
 from r1_plugins.review.decisions import Decisions
 from r1_plugins.review.exported import Exported, find_export, recipe_path
 from r1_plugins.review.server import Server
-from r1core.errors import RecipeError
+from r1core.errors import RecipeError, SetupError
 from r1core.stages.review_file import laid_out, read_reviews
 from r1core.store import read_rows
 
@@ -216,6 +217,41 @@ def test_three_thousand_answers_stay_on_disk_and_every_decision_comes_back(tmp_p
         assert again.counts() == {"undecided": 2970, "accepted": 0, "edited": 0, "rejected": 30}
         assert again.row(2900)["reason"] == "why 2900"
     assert sum(not review.keep for review in read_reviews(output, rows).values()) == 30
+
+
+def test_a_decision_in_the_journal_is_no_failure_where_the_output_finds_no_room(tmp_path: Path) -> None:
+    """The output is too much for the disk, the journal is not: the decisions count, now and after a new start."""
+    found, output = Exported.read(exported(tmp_path, rows_of(20, "x" * 2000 + "</think>yes"))), tmp_path / "mine.jsonl"
+    with files_of_at_most(20_000):
+        decisions = Decisions.open(found, output)
+        for place in range(4):
+            assert decisions.decide(place, "reject", reason="dull") == "rejected"
+        assert not output.exists()  # the fault fired
+        with pytest.raises(SetupError, match="cannot be written") as ended:
+            decisions.__exit__()
+        assert ended.value.where == str(output)
+        assert "every decision is in" in ended.value.fix
+        assert "run-dir" not in str(ended.value)
+        again = Decisions.open(found, output)
+        assert again.counts()["rejected"] == 4
+        assert again.decide(4, "accept") == "accepted"
+        with pytest.raises(SetupError):
+            again.__exit__()
+    with Decisions.open(found, output) as last:
+        assert (last.counts()["rejected"], last.counts()["accepted"]) == (4, 1)
+        assert output.exists()
+    assert not (tmp_path / "mine.jsonl.journal").exists()
+
+
+def test_a_decision_that_is_nowhere_is_refused_and_does_not_count(tmp_path: Path) -> None:
+    found, output = Exported.read(exported(tmp_path, rows_of(3))), tmp_path / "mine.jsonl"
+    with Decisions.open(found, output) as decisions:
+        with files_of_at_most(10), pytest.raises(SetupError) as refused:
+            decisions.decide(0, "reject")
+        assert refused.value.fix == "free space on the disk and decide it again; what was decided before is kept"
+        assert decisions.counts()["undecided"] == 3
+    with Decisions.open(found, output) as again:
+        assert again.counts()["undecided"] == 3
 
 
 # --- a whole run ---------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 A decision is first a line of `<output>.journal`, flushed to the disk before the page hears of it. The
 output itself, every answer on its line as the review stage wants it, is replaced as a whole: at once
-while it is small, else when the review ends or starts again. A journal that is left over keeps the
-recipe from reading an output that lacks its last decisions. A lock keeps a second reader out.
+while it is small, else when the review ends or starts again. On a full disk it waits for room, and the
+journal has the decisions: one that is left over keeps the recipe from reading an output that lacks its
+last ones. A lock keeps a second reader out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -69,6 +71,9 @@ class Decisions:
     def __exit__(self, *_: object) -> None:
         try:
             self._fold()
+        except SetupError as error:
+            fix = f"every decision is in {self._journal}; free space on the disk, and start the same command once more"
+            raise SetupError(error.what, where=str(self.output), fix=fix) from error
         finally:
             self._lock.close()
 
@@ -101,7 +106,8 @@ class Decisions:
             self._append({"id": row["id"], "sample": row["sample"], "was": row["was"], **made})
             self._note(place, row["text"], made)
             if len(self.states) <= SMALL:
-                self._fold()
+                with contextlib.suppress(SetupError):  # it is in the journal, and the next one tries again
+                    self._fold()
             return STATES[chr(self.states[place])]
 
     # --- on disk ---------------------------------------------------------------------------------
@@ -114,7 +120,8 @@ class Decisions:
             return
         for number, line in enumerate(self._journal.read_bytes().split(b"\n")[:-1], start=1):
             self._replay(self._read(line, number), number)  # after the last newline: cut short and never confirmed
-        self._fold()
+        with contextlib.suppress(SetupError):
+            self._fold()
 
     def _read(self, line: bytes, number: int) -> dict[str, Any]:
         try:
@@ -162,7 +169,8 @@ class Decisions:
                     os.ftruncate(file.fileno(), start)
                     raise
         except OSError as error:
-            raise SetupError(f"cannot be written: {error.strerror}", where=str(self._journal)) from error
+            fix = "free space on the disk and decide it again; what was decided before is kept"
+            raise SetupError(f"cannot be written: {error.strerror}", where=str(self._journal), fix=fix) from error
 
     def _fold(self) -> None:
         """The output with all decisions, in one piece; then the journal has done its work."""
