@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -141,6 +143,27 @@ def test_a_page_has_the_drawings_of_its_width(
         box = each.bounding_box()
         assert box is None or box["x"] + box["width"] <= width
     assert page.locator("ol.steps").is_visible() is (width == 400)
+
+
+def edges(table: playwright.Locator) -> tuple[int, int]:
+    """How bright a table's frame is at its left and at its right edge, away from words, 0..255."""
+    picture = Image.open(io.BytesIO(table.screenshot())).convert("L")
+    across = [picture.getpixel((x, picture.height - 3)) for x in (1, picture.width - 2)]
+    return int(across[0]), int(across[1])
+
+
+def test_a_table_wider_than_the_page_shows_that_it_goes_on(browser: playwright.Browser, url: str) -> None:
+    page = Watched(browser, url, width=400).page
+    frame = page.locator("#models .scroll").first
+    paper = edges(frame)
+    assert paper[0] == paper[1]
+    frame.locator("table").evaluate("table => { table.style.width = '900px' }")
+    assert frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
+    left, right = edges(frame)
+    assert left > right + 20
+    frame.evaluate("frame => { frame.scrollLeft = frame.scrollWidth }")
+    left, right = edges(frame)
+    assert right > left + 20
 
 
 def test_a_pointer_over_a_chart_reads_its_values(browser: playwright.Browser, url: str) -> None:

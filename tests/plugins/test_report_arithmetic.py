@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from report_runs import INPUTS, answer, metrics, planned, stage, whole
+from small_disk import files_of_at_most
 
+from r1_plugins.report import figure
 from r1_plugins.report.curves import POINTS, SMOOTHED, WINDOW, Series, columns, panels, smoothed, thinned
 from r1_plugins.report.gather import gather
 from r1_plugins.report.graph import boxes, depths, layers
@@ -17,6 +19,7 @@ from r1_plugins.report.scores import Measured, breakdowns, headline, measured
 from r1_plugins.report.svg import number, ticks
 from r1_plugins.report.texts import batches, eastern_share
 from r1_plugins.report.write import write
+from r1core.errors import SetupError
 from r1core.store.rollouts import TEXT
 from r1core.store.rows import write_rows
 
@@ -142,3 +145,32 @@ def test_an_answer_is_right_as_its_set_says() -> None:
     }
     assert [marks["helpful", 0.5], marks["helpful", 0.8], marks[None, 0.5]] == [True, False, False]
     assert marks["safe", 0.5] is None
+
+
+# --- what else a page must do ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["report.html", "report.png"])
+def test_a_full_disk_is_a_sentence_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    folder = whole(tmp_path / "run", "plain")
+    monkeypatch.setattr(figure, "DPI", 1000)  # larger than the page
+    write(folder)
+    (folder / file).write_bytes(b"of before")
+    room = (folder / "report.html").stat().st_size + 4096
+    with files_of_at_most(room), pytest.raises(SetupError, match="cannot be written: ") as told:
+        write(folder)
+    fix = f"free space on the disk, then: r1 report {folder}"
+    assert (told.value.where, told.value.fix) == (str(folder / file), fix)
+    assert (folder / file).read_bytes() == b"of before"
+    assert not list(folder.glob(".report*"))
+
+
+def test_the_convention_of_a_loss_stands_beside_its_stage(tmp_path: Path) -> None:
+    folder = whole(tmp_path / "run", "plain")
+    assert "Loss: " not in page_of(folder)
+    record = folder / "stages" / "student" / "stage.json"
+    told = {"kind": "jsd", "beta": 0.5, "side": "<teacher>"}
+    record.write_text(json.dumps({**json.loads(record.read_text()), "divergence": told}))
+    assert "Loss: kind <b>jsd</b> · beta <b>0.5</b> · side <b>&lt;teacher&gt;</b></p>" in page_of(folder)

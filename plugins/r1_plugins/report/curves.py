@@ -29,6 +29,9 @@ RULE = (
 MOST_SERIES = 7
 NOTHING = 1e-6
 """What is nearer to 0 from its first step to its last gets no chart; the page says so in a line."""
+FARTHEST = 1e300
+"""What is farther from 0, finite as it may be, is drawn there."""
+LAST_STEP = 2**53
 EXACT = ("learning_rate",)
 """Never smoothed: there is no noise in it."""
 
@@ -42,6 +45,8 @@ class Series:
     marked: bool = False
     colour: int | None = None
     exact: bool = False
+    band: tuple[tuple[float, float, float], ...] = ()
+    """(x, lowest, highest) of what the line is the mean of."""
 
     @property
     def line(self) -> tuple[tuple[float, float], ...]:
@@ -59,7 +64,8 @@ class Panel:
     unit: str
     series: tuple[Series, ...]
     share: bool = False
-    left_out: int = 0
+    left_out: tuple[str, ...] = ()
+    """The names of lines for which there was no colour left."""
 
     @property
     def is_silent(self) -> bool:
@@ -103,12 +109,21 @@ def columns(stage: Stage) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     try:
         for row in read_metrics(stage.folder / METRICS):
+            step = _finite(row["step"])
             for name, value in row.items():
-                if name != "step" and isinstance(value, int | float) and math.isfinite(value):
-                    found.setdefault(name, []).append((float(row["step"]), float(value)))
-    except (R1Error, KeyError, OSError):
+                known = _finite(value)
+                if name != "step" and known is not None and step is not None and 0 <= step <= LAST_STEP:
+                    found.setdefault(name, []).append((step, known))
+    except (R1Error, KeyError, TypeError, AttributeError, OSError, UnicodeDecodeError):
         pass  # what was read is drawn
     return found
+
+
+def _finite(value: Any) -> float | None:
+    """The number, at most FARTHEST from 0, so that sums of many are numbers, too; None for what is none."""
+    if not isinstance(value, int | float) or value != value or abs(value) == math.inf:
+        return None
+    return float(max(-FARTHEST, min(value, FARTHEST)))
 
 
 def panels(told: Mapping[str, Sequence[tuple[float, float]]]) -> list[Panel]:
@@ -131,7 +146,7 @@ def _evaluations(told: Mapping[str, Sequence[tuple[float, float]]]) -> list[Pane
         unit="share",
         series=tuple(Series(name=name, points=tuple(told[name]), marked=True) for name in shares[:MOST_SERIES]),
         share=True,
-        left_out=max(len(shares) - MOST_SERIES, 0),
+        left_out=tuple(shares[MOST_SERIES:]),
     )
     return [measured] if shares else []
 
@@ -154,7 +169,7 @@ def _panel(wanted: _Wanted, told: Mapping[str, Sequence[tuple[float, float]]]) -
             Series(name=_short(name), points=thinned(told[name]), exact=wanted.metric in EXACT) for name in kept
         ),
         share=wanted.share,
-        left_out=len(names) - len(kept),
+        left_out=tuple(_short(name) for name in names if name not in kept),
     )
 
 

@@ -1,11 +1,11 @@
-"""The main figure as PNG, for a README or a slide: the models with their intervals, and accuracy while learning.
+"""The main figure as PNG, for a README or a slide: the models with their intervals, and what RL was rewarded with.
 
 matplotlib draws it, imported here alone and never on a screen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from r1_plugins.report import curves, scores
+from r1_plugins.report.beside import first_rewards, learners
 from r1_plugins.report.gather import RunFacts
 from r1_plugins.report.text import visible
 
@@ -23,15 +24,14 @@ DPI = 160
 assert matplotlib.__version__
 
 
-def figure(facts: RunFacts, path: Path) -> bool:
-    """Draw it; False where there is nothing to draw yet."""
-    models = scores.measured(facts)
+def figure(facts: RunFacts, models: Sequence[scores.Measured]) -> Figure | None:
+    """The drawing; None where there is nothing to draw yet. `models` as `scores.measured` has them."""
     metric = scores.headline(models)
     known = [each for each in models if each.value(metric) is not None]
-    lines = _accuracy(facts)
-    if not known and not lines:
-        return False
-    columns = [bool(known), bool(lines)].count(True)
+    learned = _learned(facts)
+    if not known and learned is None:
+        return None
+    columns = [bool(known), learned is not None].count(True)
     drawing = Figure(
         figsize=(5.4 * columns, max(2.8, 0.34 * len(known) + 1.3)), layout="constrained", facecolor="white"
     )
@@ -39,24 +39,22 @@ def figure(facts: RunFacts, path: Path) -> bool:
     axes = list(drawing.subplots(1, columns, squeeze=False)[0])
     if known:
         _models(axes.pop(0), known, metric)
-    if lines:
-        _curves(axes.pop(0), lines)
+    if learned is not None:
+        _curves(axes.pop(0), learned)
     drawing.suptitle(_plain(facts.recipe), fontsize=11, color=INK, x=0.01, ha="left")
-    drawing.savefig(path, dpi=DPI, metadata={"Software": None})
-    return True
+    return drawing
 
 
-def _accuracy(facts: RunFacts) -> dict[str, Sequence[tuple[float, float]]]:
-    """The first reward of each stage that learns from rewards."""
-    found = {}
-    for stage in facts.of("train"):
-        rewards = stage.body.get("rewards") or ()
-        if rewards:
-            told = curves.columns(stage)
-            name = f"rewards/{rewards[0].get('as') or rewards[0].get('use')}/mean"
-            if told.get(name):
-                found[stage.id] = curves.Series(name=stage.id, points=curves.thinned(told[name])).line
-    return dict(list(found.items())[: len(COLOURS)])
+def save(drawing: Figure, path: Path) -> None:
+    """As PNG, whatever the name of the file."""
+    drawing.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def _learned(facts: RunFacts) -> curves.Panel | None:
+    """The page's first chart of rewards: accuracy where a reward says what is right."""
+    told = {stage.id: curves.columns(stage) for stage in facts.of("train")}
+    found = first_rewards(facts, told, learners(facts, told)[: len(COLOURS)])
+    return next((panel for panel in found if any(not each.marked for each in panel.series)), None)
 
 
 def _models(axes: Any, models: Sequence[scores.Measured], metric: str) -> None:
@@ -73,19 +71,28 @@ def _models(axes: Any, models: Sequence[scores.Measured], metric: str) -> None:
     axes.set_yticks(range(len(models)), [_plain(each.name) for each in models])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    axes.set_xlabel("solved, % (bars: 95 %)", color=FAINT, fontsize=8)
+    bars = " (bars: 95 %)" if any(each.interval(metric) for each in models) else ""
+    axes.set_xlabel(f"solved, %{bars}", color=FAINT, fontsize=8)
     _tidy(axes, "x")
     axes.legend(fontsize=7.5, frameon=False, loc="best")
 
 
-def _curves(axes: Any, lines: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+def _curves(axes: Any, panel: curves.Panel) -> None:
     styles = ("-", "--", "-.", ":", "-", "--", "-.")
-    for i, (name, points) in enumerate(lines.items()):
-        xs, ys = [x for x, _ in points], [100 * y for _, y in points]
-        axes.plot(xs, ys, color=COLOURS[i], ls=styles[i], lw=1.6, label=_plain(name))
-    axes.set_ylim(0, 100)
+    unit = 100 if panel.share else 1
+    lines = [each for each in panel.series if not each.marked]
+    for i, each in enumerate(lines):
+        xs, ys = [x for x, _ in each.line], [unit * y for _, y in each.line]
+        axes.plot(xs, ys, color=COLOURS[i], ls=styles[i], lw=1.6, label=_plain(each.name))
+        if each.band:
+            low, high = [unit * y for _, y, _ in each.band], [unit * y for _, _, y in each.band]
+            axes.fill_between([x for x, _, _ in each.band], low, high, color=COLOURS[i], alpha=0.13, lw=0)
+    if panel.share:
+        axes.set_ylim(0, 100)
+    told = "right answers in training, %" if panel.share else f"{_plain(panel.title)}, {panel.unit}"
+    bands = "; bands: lowest to highest seed" if any(each.band for each in lines) else ""
     axes.set_xlabel("RL step", color=FAINT, fontsize=8)
-    axes.set_ylabel(f"right answers in training, % (mean of {curves.WINDOW} steps)", color=FAINT, fontsize=8)
+    axes.set_ylabel(f"{told}\n(mean of {curves.WINDOW} steps{bands})", color=FAINT, fontsize=8)
     _tidy(axes, "y")
     axes.legend(fontsize=7.5, frameon=False, loc="best")
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from r1_plugins.report.gather import RunFacts
+from r1core.errors import R1Error
+from r1core.store import read_json
+
+OTHER = "A set of this recipe."
 GLOSSARY: dict[str, str] = {
-    "pass@1": "Share of held-out problems that a sampled answer solves: the mean over several answers at "
-    "temperature 1.",
-    "greedy": "The same with the most likely token at each place: one answer to a problem.",
+    "pass@1": "Share of held-out problems that a sampled answer solves.",
+    "greedy": "The same with the most likely token at each place.",
     "hard": "pass@1 on problems longer than any in training.",
     "pass@k": "Share of problems that at least one of k answers solves; the unbiased estimate from all "
     "answers sampled.",
     "cons@k": "Share of problems that the majority of k answers solves.",
-    "95 %": "Interval that would hold the true value in 95 of 100 repetitions with other problems of the same kind.",
+    "95 %": "Interval that would hold the true value in 95 of 100 repetitions with other problems of the same kind, "
+    "and with other seeds where there are several.",
     "format": "Share of answers whose thinking and answer stand in their tags.",
     "language": "Mean share of the answer's words that are in the question's language.",
     "general": "Mean reward on questions without a checkable answer.",
@@ -50,9 +59,38 @@ GLOSSARY: dict[str, str] = {
 }
 
 
-def meaning(name: str) -> str:
+def words_of(facts: RunFacts) -> dict[str, str]:
+    """The glossary of a run: how each set was sampled is added from the manifests of its evaluations."""
+    ways: dict[str, dict[str, None]] = {}
+    for stage in facts.of("evaluate"):
+        for name, way in _ways(stage.folder / "data" / "manifest.json"):
+            ways.setdefault(name, {})[way] = None
+    measured = {name: f"{GLOSSARY.get(name, OTHER)} Here: {', or '.join(own)}." for name, own in ways.items()}
+    return {**measured, **{name: words for name, words in GLOSSARY.items() if name not in measured}}
+
+
+def _ways(manifest: Path) -> Iterator[tuple[str, str]]:
+    """(set, how it was sampled) for each model; nothing of a manifest that is not there, or is of another version."""
+    try:
+        found = read_json(manifest)
+        for name, asked in found["sets"].items():
+            for model in found["models"].values():
+                yield str(name), _way({**asked, **model.get("sampled", {})})
+    except (R1Error, OSError, KeyError, TypeError, AttributeError, ValueError):
+        return
+
+
+def _way(asked: Mapping[str, Any]) -> str:
+    """`8 answers to each of 500 problems, temperature 1, top-p 1`; pass@k from k = 2 on says its k."""
+    samples, number = int(asked["samples"]), int(asked["problems"]["number"])
+    told = f"{samples} answer{'s' if samples > 1 else ''} to each of {number:,} problems"
+    told += f", temperature {asked['temperature']:g}, top-p {asked['top_p']:g}"
+    return f"{told}, k = {asked['k']}" if asked["k"] != 1 else told
+
+
+def meaning(name: str, words: Mapping[str, str] = GLOSSARY) -> str:
     """The sentence for a metric, whatever it is measured on; "" for one that a plugin brought."""
     for known in (name, name.partition("/")[0], name.rpartition("/")[2]):
-        if known in GLOSSARY:
-            return GLOSSARY[known]
+        if known in words:
+            return words[known]
     return ""

@@ -12,15 +12,19 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from r1_plugins.report.curves import Panel, Series
-from r1_plugins.report.svg import drawing, element, line, number, path, text, ticks
+from r1_plugins.report.svg import drawing, element, labels, line, number, path, text, ticks
 from r1_plugins.report.text import visible
 
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 10.0, 32.0
 COLOURS = 7
+NO_SPREAD = 1e-5
+"""Numbers whose spread is a smaller share of their size are one number: an axis could not tell them apart."""
+LEAST = 1e-290
+"""What is nearer to 0 is 0: beyond are numbers with fewer digits than the arithmetic of an axis needs."""
 
 
 def chart(panel: Panel, *, width: float = 350.0, height: float = 190.0, along: str = "step") -> Markup:
-    """The panel as SVG. `along` is what the x axis counts."""
+    """The panel, whose numbers are finite and some there, as SVG. `along` is what the x axis counts."""
     low, high = _range(panel)
     xs = [x for series in panel.series for x, _ in series.points]
     first, last = min(xs), max(xs)
@@ -33,22 +37,25 @@ def chart(panel: Panel, *, width: float = 350.0, height: float = 190.0, along: s
     data = json.dumps(
         {"s": told, "share": panel.share, "x": along, "u": panel.unit, "box": place.box}, separators=(",", ":")
     )
-    lines = [_line(series, index, place) for index, series in enumerate(panel.series)]
+    lines = [_band(series, index, place) for index, series in enumerate(panel.series) if series.band]
+    lines += [_line(series, index, place) for index, series in enumerate(panel.series)]
     return drawing(
         width, height, label, _axes(panel, place, along), *lines, more={"class": "chart", "data-chart": data}
     )
 
 
 def _range(panel: Panel) -> tuple[float, float]:
-    """From 0 where that is near; shares never beyond 0..1."""
+    """From 0 where that is near; what is a share within 0..1, never beyond."""
     values = [y for series in panel.series for _, y in series.points]
+    values += [edge for series in panel.series for _, *edges in series.band for edge in edges]
     low, high = min(values), max(values)
-    if panel.share:
+    if panel.share and low >= 0 and high <= 1:
         return (0.0, 1.0) if high > 0.4 else (0.0, max(high * 1.15, 0.01))
-    if low >= 0 and low < 0.5 * high:
+    if 0 <= low < 0.5 * high:
         low = 0.0
-    if low == high:
-        low, high = min(0.0, 2 * low), max(0.0, 2 * high) or 1.0
+    if high - low <= NO_SPREAD * max(abs(low), abs(high), LEAST):
+        low, high = min(0.0, 2 * low), max(0.0, 2 * high)
+        low, high = (low, high) if high - low > LEAST else (0.0, 1.0)
     return low, high + 0.06 * (high - low)
 
 
@@ -74,25 +81,33 @@ class _Place:
 
 def _axes(panel: Panel, place: _Place, along: str) -> Markup:
     drawn = []
-    for value in ticks(place.low, place.high):
+    values = ticks(place.low, place.high)
+    for value, words in zip(values, labels(values, share=panel.share), strict=True):
         y = place.y(value)
-        drawn += [line(LEFT, y, place.width - RIGHT, y, "grid"), _tick(value, y, panel)]
+        drawn += [line(LEFT, y, place.width - RIGHT, y, "grid"), text(LEFT - 6, y + 3.5, words, "tick", "end")]
     steps = [value for value in ticks(place.first, place.last, 4) if value == int(value)] or [place.first]
     bottom = place.height - BOTTOM
-    for value in steps:
-        drawn.append(text(place.x(value), bottom + 14, number(value), "tick", "middle"))
+    for value, words in zip(steps, labels(steps), strict=True):
+        drawn.append(text(place.x(value), bottom + 14, words, "tick", "middle"))
     drawn.append(text(place.width - RIGHT, place.height - 4, along, "axis", "end"))
     drawn.append(line(LEFT, bottom, place.width - RIGHT, bottom, "base"))
     return element("g", {}, *drawn)
 
 
-def _tick(value: float, y: float, panel: Panel) -> Markup:
-    return text(LEFT - 6, y + 3.5, number(value, share=panel.share), "tick", "end")
+def _band(series: Series, index: int, place: _Place) -> Markup:
+    """There along the highest values, and back along the lowest."""
+    above = [(place.x(x), place.y(high)) for x, _, high in series.band]
+    below = [(place.x(x), place.y(low)) for x, low, _ in reversed(series.band)]
+    return element("path", {"d": f"{path([*above, *below])}Z", "class": f"band c{_colour(series, index)}"})
+
+
+def _colour(series: Series, index: int) -> int:
+    return (index if series.colour is None else series.colour) % COLOURS
 
 
 def _line(series: Series, index: int, place: _Place) -> Markup:
     points = [(place.x(x), place.y(y)) for x, y in series.points]
-    colour = (index if series.colour is None else series.colour) % COLOURS
+    colour = _colour(series, index)
     if series.marked or len(points) == 1:
         marks = [element("circle", {"cx": x, "cy": y, "r": 4, "class": f"ring c{colour}"}) for x, y in points]
         joined = [element("path", {"d": path(points), "class": f"thin c{colour}"})] if len(points) > 1 else []
@@ -110,8 +125,11 @@ def key(series: Sequence[Series]) -> list[tuple[str, Markup]]:
 
 
 def _piece(series: Series, index: int) -> Markup:
-    colour = (index if series.colour is None else series.colour) % COLOURS
+    colour = _colour(series, index)
     shape = line(1, 5, 21, 5, f"line c{colour} d{colour}")
+    if series.band and not series.marked:
+        band = element("rect", {"x": 0, "y": 0, "width": 22, "height": 10, "class": f"band c{colour}"})
+        shape = Markup("").join([band, shape])
     if series.marked or len(series.points) == 1:
         shape = element("circle", {"cx": 11, "cy": 5, "r": 4, "class": f"ring c{colour}"})
     return element("svg", {"width": 22, "height": 10, "aria-hidden": "true"}, shape)

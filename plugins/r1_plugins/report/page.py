@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from markupsafe import Markup
 from r1_plugins.report import curves, learning, sections
 from r1_plugins.report.bars import NARROW, WIDE, timeline
 from r1_plugins.report.gather import RunFacts
-from r1_plugins.report.glossary import GLOSSARY
-from r1_plugins.report.scores import measured
+from r1_plugins.report.glossary import words_of
+from r1_plugins.report.scores import Measured
 from r1_plugins.report.teaching import teaching
 from r1_plugins.report.text import embedded, finalized
 
@@ -34,8 +35,8 @@ STATES = {
 }
 
 
-def page(facts: RunFacts) -> str:
-    """The whole page."""
+def page(facts: RunFacts, models: Sequence[Measured]) -> str:
+    """The whole page. `models` as `scores.measured` has them."""
     style, script = (HERE / "report.css").read_text(encoding="utf-8"), (HERE / "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
@@ -46,7 +47,7 @@ def page(facts: RunFacts) -> str:
         undefined=jinja2.StrictUndefined,
     )
     content = {"style": Markup(style), "script": Markup(script), "policy": _policy(style, script)}
-    return environment.get_template("report.html").render({**content, **_context(facts)})
+    return environment.get_template("report.html").render({**content, **_context(facts, models)})
 
 
 def _policy(style: str, script: str) -> str:
@@ -60,21 +61,21 @@ def _hash(source: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
-def _context(facts: RunFacts) -> dict[str, Any]:
+def _context(facts: RunFacts, models: Sequence[Measured]) -> dict[str, Any]:
     told = {stage.id: curves.columns(stage) for stage in facts.of("train")}
     batches = learning.batches_of(facts)
-    models = measured(facts)
+    words = words_of(facts)
     browser = sections.browser(facts, models)
     return {
         "run": facts,
         "state": STATES[facts.outcome],
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "story": sections.story(models),
+        "story": sections.story(models, words),
         "pipeline": sections.pipeline(facts, sections.steps(facts, told)),
         "learning": learning.learning(facts, told, batches),
         "training": learning.training(facts, told, batches),
         "rule": curves.RULE,
-        "tables": sections.table(models),
+        "tables": sections.table(models, words),
         "taught": sections.taught(teaching(facts)),
         "filtered": sections.filtered(facts),
         "samples": browser,
@@ -83,5 +84,5 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "costs": sections.costs(facts, told),
         "lineage": sections.lineage(facts),
         "logs": sections.logs(facts),
-        "glossary": GLOSSARY,
+        "glossary": words,
     }

@@ -1,7 +1,7 @@
 """The table of models as the page tells it: the lines that models descend in, their shares and breakdowns.
 
-A line is a root (a measured model that no measured one precedes) and those trained from it, in the table's order. In a
-run with variants a model is its variants' mean; the interval is then over seeds (comparison/arms has the paired ones).
+A line is a root (a measured model that no measured one precedes) and those trained from it, in the table's order. A
+model with several seeds is their mean; its interval is over seeds and problems, as in all tables (over_seeds.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from r1_plugins.report.arms import arms
 from r1_plugins.report.gather import RunFacts
+from r1_plugins.report.over_seeds import over_seeds
+from r1core.comparison.statistics import Estimate
 
 ORDER = ("pass@1", "greedy", "hard", "format", "language", "general", "helpful", "safe", "length")
 BESIDE = ("_ci95", "_se_sampling", "_se_problem")
@@ -27,6 +30,7 @@ class Measured:
     root: str
     metrics: Mapping[str, Any]
     variants: int = 1
+    """How many seeds it is the mean of."""
 
     def value(self, metric: str) -> float | None:
         """The number, None where it is unknown."""
@@ -42,28 +46,32 @@ class Measured:
 
 
 def measured(facts: RunFacts) -> list[Measured]:
-    """The models of `results.json`, line by line; variants of one model as their mean."""
-    grouped: dict[str, list[Mapping[str, Any]]] = {}
-    for row in facts.rows:
-        model = str(row.get("model", ""))
-        name = facts.stages[model].name if model in facts.stages else model
-        grouped.setdefault(name, []).append(row)
-    names = set(grouped)
+    """The models of `results.json`, line by line; those that differ by their seeds alone as one."""
+    by_model = {str(row["model"]): row["metrics"] for row in facts.rows}
+    known = arms(facts, (facts.stages[model] for model in by_model if model in facts.stages))
+    replicates = {name: [stage.id for stage in own] for name, own in known.items()}
+    replicates |= {model: [model] for model in by_model if model not in facts.stages}
+    names = {model: name for name, own in replicates.items() for model in own}
+    estimates = over_seeds(facts, replicates)
     found = [
-        Measured(name=name, root=_root(facts, str(rows[0]["model"]), names), metrics=_mean(rows), variants=len(rows))
-        for name, rows in grouped.items()
+        Measured(
+            name=name,
+            root=_root(facts, own[0], names),
+            metrics=_of_all([by_model[model] for model in own], estimates.get(name, {})),
+            variants=len(own),
+        )
+        for name, own in replicates.items()
     ]
     roots = list(dict.fromkeys(each.root for each in found))
     return sorted(found, key=lambda each: (roots.index(each.root), each.name != each.root))
 
 
-def _root(facts: RunFacts, model: str, names: set[str]) -> str:
-    """The first measured model on the way back from a model."""
-    root, seen = model, set()
+def _root(facts: RunFacts, model: str, names: Mapping[str, str]) -> str:
+    """The first measured model on the way back from a model, by its name on the page."""
+    root, seen = names[model], set()
     while model in facts.stages and model not in seen:
         seen.add(model)
-        if facts.stages[model].name in names:
-            root = facts.stages[model].name
+        root = names.get(model, root)
         model = facts.stages[model].base
     return root
 
@@ -72,13 +80,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _mean(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """One row as it is; of several the means, without intervals, for those of one seed are not those of the mean."""
+def _of_all(rows: Sequence[Mapping[str, Any]], estimates: Mapping[str, Estimate]) -> Mapping[str, Any]:
+    """One model's numbers as they are; of several seeds the means, with the intervals that are over seeds, too."""
     if len(rows) == 1:
-        return dict(rows[0]["metrics"])
-    names = dict.fromkeys(name for row in rows for name in row["metrics"] if not name.endswith(BESIDE))
-    told = {name: [row["metrics"].get(name) for row in rows] for name in names}
-    return {name: math.fsum(v) / len(v) for name, v in told.items() if all(map(_is_number, v))}
+        return dict(rows[0])
+    names = dict.fromkeys(name for row in rows for name in row if not name.endswith(BESIDE))
+    told = {name: [row.get(name) for row in rows] for name in names}
+    means = {name: math.fsum(each / len(v) for each in v) for name, v in told.items() if all(map(_is_number, v))}
+    over = {name: each.mean for name, each in estimates.items() if name in means}
+    return {**means, **over, **{f"{name}_ci95": [estimates[name].low, estimates[name].high] for name in over}}
 
 
 def headline(models: Sequence[Measured]) -> str:
@@ -127,4 +137,6 @@ def shown(value: float | None, *, share: bool) -> str:
     """A cell: percent with one digit, else three significant ones."""
     if value is None:
         return UNKNOWN
-    return f"{100 * value:.1f}" if share else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    if share:
+        return f"{100 * value:.1f}"
+    return f"{value:.1f}" if 10 <= abs(value) < 1e6 else f"{value:.3g}"

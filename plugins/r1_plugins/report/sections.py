@@ -23,8 +23,8 @@ Told = Mapping[str, Sequence[tuple[float, float]]]
 # --- what the run is about -----------------------------------------------------------------------------
 
 
-def story(models: Sequence[scores.Measured]) -> dict[str, Any] | None:
-    """The headline: each line of models from its root to its best, and a card for each model."""
+def story(models: Sequence[scores.Measured], words: Mapping[str, str]) -> dict[str, Any] | None:
+    """The headline: each line of models from its root to its best, and a card for each model. `words`: the glossary."""
     metric = scores.headline(models)
     known = [each for each in models if each.value(metric) is not None]
     if not known:
@@ -37,8 +37,10 @@ def story(models: Sequence[scores.Measured]) -> dict[str, Any] | None:
         lines.append({"root": own[0], "best": best, "cards": [_card(each, own[0], metric, share) for each in own]})
     return {
         "metric": metric,
-        "meaning": meaning(metric),
+        "meaning": meaning(metric, words),
         "share": share,
+        "over": over(known, [metric]),
+        "seeds": max(each.variants for each in known),
         "lines": lines,
         "charts": [intervals(known, metric, form) for form in (WIDE, NARROW)] if share else [],
         "beside": [n for n in ("greedy", "hard") if n != metric and any(m.value(n) is not None for m in known)],
@@ -57,14 +59,24 @@ def _card(each: scores.Measured, root: scores.Measured, metric: str, share: bool
     }
 
 
-def table(models: Sequence[scores.Measured]) -> list[dict[str, Any]]:
+def over(models: Sequence[scores.Measured], metrics: Sequence[str]) -> str:
+    """What the intervals of these models speak of, in words; "" where none has one."""
+    seeds = {each.variants > 1 for each in models if any(each.interval(name) for name in metrics)}
+    if seeds == {True, False}:
+        return "over problems, of a model with several seeds over seeds and problems"
+    return "" if not seeds else "over seeds and problems" if True in seeds else "over problems"
+
+
+def table(models: Sequence[scores.Measured], words: Mapping[str, str]) -> list[dict[str, Any]]:
     """The table of models, then the breakdowns: title, headings with their meanings, rows of (value, interval)."""
     plain = [(name, name) for name in scores.plain(models)]
     found = [("", plain), *scores.breakdowns(models).items()] if plain else []
-    return [_table(title, columns, models) for title, columns in found]
+    return [_table(title, columns, models, words) for title, columns in found]
 
 
-def _table(title: str, columns: Sequence[tuple[str, str]], models: Sequence[scores.Measured]) -> dict[str, Any]:
+def _table(
+    title: str, columns: Sequence[tuple[str, str]], models: Sequence[scores.Measured], words: Mapping[str, str]
+) -> dict[str, Any]:
     own = [each for each in models if any(each.value(name) is not None for _, name in columns)]
     shares = {name: scores.is_share(own, name) and name != "length" for _, name in columns}
     best = {name: max((v for m in own if (v := m.value(name)) is not None), default=math.nan) for _, name in columns}
@@ -76,8 +88,13 @@ def _table(title: str, columns: Sequence[tuple[str, str]], models: Sequence[scor
         }
         for each in own
     ]
-    heads = [{"name": head, "unit": "%" if shares[name] else "", "meaning": meaning(name)} for head, name in columns]
-    return {"title": title, "heads": heads, "rows": rows, "meaning": meaning(title.partition(" by ")[0])}
+    heads = [
+        {"name": head, "unit": "%" if shares[name] else "", "meaning": meaning(name, words)} for head, name in columns
+    ]
+    return {
+        **{"title": title, "heads": heads, "rows": rows, "meaning": meaning(title.partition(" by ")[0], words)},
+        "over": over(own, [name for name in shares if shares[name]]),
+    }
 
 
 def _cell(each: scores.Measured, name: str, share: bool, best: float) -> dict[str, Any]:
@@ -184,11 +201,15 @@ def costs(facts: RunFacts, told: Mapping[str, Told]) -> list[dict[str, Any]]:
                 "stage": stage,
                 "wall": f"{record.wall_s:.1f}" if record is not None and record.wall_s else scores.UNKNOWN,
                 "cpu": f"{record.cpu_s:.1f}" if record is not None and record.cpu_s else scores.UNKNOWN,
-                "sampled": f"{sampled:,.0f}" if sampled else "",
-                "learned": f"{learned:,.0f}" if learned else "",
+                "sampled": _counted(sampled),
+                "learned": _counted(learned),
             }
         )
     return rows
+
+
+def _counted(tokens: float) -> str:
+    return "" if not tokens else f"{tokens:,.0f}" if abs(tokens) < 1e15 else number(tokens)
 
 
 def taught(found: Teaching) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
 from r1_plugins.report.text import visible
 
+DIGITS = 3
+"""Of a number that stands alone."""
 Attributes = Mapping[str, str | float | int]
 
 
@@ -55,26 +58,36 @@ def title(words: str) -> Markup:
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Round numbers that lie in low..high, about so many."""
-    span = high - low
-    if not span > 0:
+    raw = (high - low) / count
+    if not 0 < raw < math.inf:
         return [low]
-    raw = span / count
-    power = 10 ** math.floor(math.log10(raw))
+    power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
     start = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) for i in range(start, math.floor(high / step + 1e-9) + 1)]
+    return [float(f"{i * step:.12g}") for i in range(start, math.floor(high / step + 1e-9) + 1)]
 
 
-def number(value: float, *, share: bool = False) -> str:
-    """As short as an axis needs it: 12 %, 0.003, 4.2k, 1e-05."""
+def labels(found: Sequence[float], *, share: bool = False) -> list[str]:
+    """The numbers of one axis, with as many digits as tell each from the next."""
+    gaps = [after - before for before, after in pairwise(found) if after > before]
+    size = max(map(abs, found), default=0.0)
+    digits = math.floor(math.log10(size / min(gaps))) + DIGITS if gaps and size else DIGITS
+    return [number(value, share=share, digits=max(DIGITS, digits)) for value in found]
+
+
+def number(value: float, *, share: bool = False, digits: int = DIGITS) -> str:
+    """As short as so many digits are: 12 %, 0.003, 4.2k, 2.5e-4."""
     if share:
-        return f"{100 * value:.4g} %"
-    size = abs(value)
+        return f"{100 * value:.{digits + 1}g} %"
+    size = abs(float(f"{value:.{digits}g}"))  # 999,999 is a million
+    if size >= 1e9 or 0 < size < 1e-3:
+        mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     if size >= 1e6:
-        return f"{value / 1e6:.3g}M"
+        return f"{value / 1e6:.{digits}g}M"
     if size >= 1e4:
-        return f"{value / 1e3:.3g}k"
-    return f"{value:.3g}" if size == 0 or size >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
+        return f"{value / 1e3:.{digits}g}k"
+    return f"{value:.{max(digits, 4) if size >= 1e3 else digits}g}"
 
 
 def fitted(words: str, most: int) -> str:

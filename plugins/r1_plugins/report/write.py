@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from r1_plugins.report.gather import RunFacts, gather
+from r1_plugins.report.scores import measured
 from r1core.errors import SetupError
-from r1core.store import write_text
+from r1core.store.files import writing
 
 HTML, PNG = "report.html", "report.png"
 
@@ -35,18 +37,26 @@ def write(folder: Path, error: str | None = None) -> Written:
         raise SetupError(
             f"a report needs jinja2: {missing}", where="r1 report", fix="pip install 'r1core[train]'"
         ) from missing
+    models = measured(facts)
+    content = page(facts, models)
+    _put(folder / HTML, lambda file: file.write_text(content, encoding="utf-8", newline="\n"))
     files, lacking = [folder / HTML], []
     try:
-        write_text(folder / HTML, page(facts))
-    except OSError as failure:
-        raise SetupError(
-            f"cannot be written: {failure.strerror}", where=str(folder / HTML), fix="free space"
-        ) from failure
-    try:
-        from r1_plugins.report.figure import figure
-
-        if figure(facts, folder / PNG):
-            files.append(folder / PNG)
+        from r1_plugins.report.figure import figure, save
     except ImportError as missing:
         lacking.append(f"{PNG} is left out: {missing}; pip install 'r1core[train]'")
+    else:
+        if (drawn := figure(facts, models)) is not None:
+            _put(folder / PNG, lambda file: save(drawn, file))
+            files.append(folder / PNG)
     return Written(files=tuple(files), lacking=tuple(lacking), facts=facts)
+
+
+def _put(path: Path, make: Callable[[Path], object]) -> None:
+    """The file at its place, whole, or what was there before."""
+    try:
+        with writing(path) as temporary:
+            make(temporary)
+    except SetupError as failure:  # the store's advice is for a run at work
+        fix = f"free space on the disk, then: r1 report {path.parent}"
+        raise SetupError(failure.what, where=str(path), fix=fix) from failure
