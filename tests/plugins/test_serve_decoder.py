@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny_model import ARCHITECTURE, write_tokenizer
 
-from r1core.nn import Decoder, LiveDecoder, Stops, Writer, create_model, end_token_ids, load_lm
+from r1core.nn import Decoder, LiveDecoder, create_model, end_token_ids, load_lm
 from r1core.types import Problem, SampleRequest
 
 
@@ -85,41 +83,3 @@ def test_work_that_waits_can_be_cancelled(module: Any) -> None:
     assert live.waiting == 1
     while live.busy:
         live.step()
-
-
-class Bytes:
-    """A tokenizer whose tokens are bytes."""
-
-    def decode(self, ids: list[int], **options: bool) -> str:
-        return bytes(ids).decode("utf-8", "replace")
-
-
-@given(st.text(max_size=30))
-def test_no_half_character_is_written(text: str) -> None:
-    writer, data = Writer(Bytes()), text.encode("utf-8", "replace")
-    pieces = [writer.add(byte) for byte in data]
-    assert "".join(pieces) + writer.end() == data.decode()
-    assert all("\ufffd" not in piece for piece in pieces) or "\ufffd" in text
-
-
-@given(st.binary(max_size=30))
-def test_bytes_that_are_no_text_are_written_as_the_whole_would_be(data: bytes) -> None:
-    writer = Writer(Bytes())
-    assert "".join([writer.add(byte) for byte in data]) + writer.end() == data.decode("utf-8", "replace")
-
-
-@given(st.lists(st.text("ab\n", max_size=3)), st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3))
-def test_a_stop_string_cuts_at_its_first_place_however_it_arrives(chunks: list[str], strings: list[str]) -> None:
-    stops, whole = Stops(strings), "".join(chunks)
-    given_out = ""
-    for chunk in chunks:
-        given_out += stops.feed(chunk)
-        if stops.found:
-            break
-    given_out += stops.end()
-    places = [whole.find(stop) for stop in strings if stop in whole]
-    assert stops.found == bool(places)
-    assert whole.startswith(given_out)
-    assert not any(stop in given_out for stop in strings)
-    if not places:
-        assert given_out == whole
