@@ -61,6 +61,11 @@ def draw(logits: Tensor, uniform: Tensor, settings: Settings) -> tuple[Tensor, T
     return tokens.squeeze(1), probs.gather(1, tokens).squeeze(1).log()
 
 
+def model_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """(R,) log-probabilities of tokens (R,) as the model itself gives them: neither tempered nor cut."""
+    return logits.float().log_softmax(dim=-1).gather(1, tokens.unsqueeze(1)).squeeze(1)
+
+
 def _nucleus(probs: Tensor, top_p: Tensor) -> Tensor:
     """The smallest set of likeliest tokens whose mass reaches `top_p`, scaled to one; rows at 1 stay as they are."""
     ordered, order = probs.sort(dim=-1, descending=True, stable=True)

@@ -8,7 +8,8 @@
     live.cancel(number)                         # its rows are free at the next step
 
 It moves the same batch as `Decoder` does: what a sample draws depends on its key and its token number alone, so it does
-not matter who else is in the batch. Not for several threads.
+not matter who else is in the batch. The log-probs are the model's own, as OpenAI's API and vLLM give them: neither
+tempered nor cut. Not for several threads.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from r1core.nn.draw import Settings, draw, model_logprobs, uniforms
 from r1core.nn.moving import MovingBatch
-from r1core.nn.rows import plan_work
+from r1core.nn.rows import Rows, plan_work
 from r1core.types import Finish, SampleRequest
 
 COMPACT_AT = 0.25
@@ -74,6 +77,12 @@ class OpenBatch(MovingBatch):
             return bool(self.waiting)
         fits = bool(self.waiting) and self.alive + len(self.waiting[0].samples) <= self.max_rows
         return fits or self.done_share >= COMPACT_AT
+
+    def _draw(self, rows: Rows, settings: Settings, logits: Tensor) -> tuple[Tensor, list[int]]:
+        """As any batch draws, noted with the model's own log-probs."""
+        tokens, _ = draw(logits, self._tensor(uniforms(rows.key, rows.count)), settings)
+        told = model_logprobs(logits, tokens)
+        return tokens, rows.note(tokens.cpu().numpy(), told.cpu().numpy(), self.ends)
 
     def _widen(self, width: int) -> None:
         """Room for the tokens of the longest request; given back when nobody is at work."""

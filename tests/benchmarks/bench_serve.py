@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_serve.py [--requests 2000]
 
-A random model of 3M parameters, 64 tokens. Every answer's ids are scored again under their own prompt.
+A random model of 3M parameters, 64 tokens; half the requests at the server's own temperature and top-p, half at 1.
+Every answer's ids are scored again under their own prompt.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ SHAPE |= {"num_key_value_heads": 2, "intermediate_size": 704, "tie_word_embeddin
 
 def body(seed: int, **more: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": " ".join(f"w{(seed + i) % 32}" for i in range(1 + seed % 12))}]
-    common = {"model": "tiny", "max_tokens": TOKENS, "temperature": 1.0, "top_p": 1.0, "logprobs": True}
-    return {**common, "messages": messages, "seed": seed, "return_token_ids": True, **more}
+    common = {"model": "tiny", "max_tokens": TOKENS, "logprobs": True}
+    settings = {"temperature": 1.0, "top_p": 1.0} if seed % 2 else {}
+    return {**common, **settings, "messages": messages, "seed": seed, "return_token_ids": True, **more}
 
 
 def ask(client: httpx.Client, seed: int, leaves: float) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import pytest
 from served import ASK, KEY, endless_model, post, serve, started
 from tiny_model import ARCHITECTURE, write_tokenizer
 
-from r1core.nn import create_model
+from r1core.nn import create_model, load_lm
 from r1core.types import Response
 
 
@@ -102,6 +102,35 @@ def test_the_fields_are_the_offline_split_of_the_tokens(server: tuple[str, int],
             assert (message["reasoning_content"], message["content"]) == (parsed.thinking, parsed.answer)
             checked += 1
     assert checked
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 1.0, "top_p": 1.0},
+    {"temperature": 0},
+    {"temperature": 1e-38, "max_tokens": 5},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_log_probs_are_the_models_own_however_it_is_sampled(
+    server: tuple[str, int], folder: Path, settings: dict[str, Any]
+) -> None:
+    import torch
+
+    module = load_lm(folder, dtype=torch.float32).eval()
+    reply = post(server[0], {**ASK, "logprobs": True, "return_token_ids": True, **settings})
+    assert reply.status_code == 200, reply.text
+    choice, prompt = reply.json()["choices"][0], reply.json()["prompt_token_ids"]
+    ids = torch.tensor([prompt + choice["token_ids"]])
+    with torch.no_grad():
+        logits = module(ids).logits[0, len(prompt) - 1 : -1]
+    again = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None]).squeeze(1)
+    told = torch.tensor([entry["logprob"] for entry in choice["logprobs"]["content"]])
+    assert len(told) >= 3
+    assert (again - told).abs().max() < 1e-3
+    if "temperature" in settings and settings["temperature"] < 1e-5:
+        assert choice["token_ids"] == logits.argmax(-1).tolist()
 
 
 def test_r1_chat_talks_to_it(server: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import torch
 from served import endless_model
 
+from r1_plugins.serve.app import build
 from r1_plugins.serve.engine import TRIES, Engine, Job
 from r1_plugins.serve.settings import Settings
 from r1_plugins.serve.wire import Asked, Refused
@@ -95,3 +99,21 @@ def test_one_that_fails_again_and_again_is_given_up_and_says_so_to_all(
     assert engine.failed == "MemoryError: no room for it"
     assert asyncio.run(ends(engine, 1)) == [STOPPED]
     assert engine._asked_for == 0
+
+
+def test_a_model_whose_numbers_are_broken_is_an_error_in_json_streamed_or_not(engine: Engine) -> None:
+    with torch.no_grad():
+        next(engine.module.parameters()).fill_(float("nan"))
+    guarded = httpx.ASGITransport(app=build(engine))
+
+    async def said(stream: bool) -> str:
+        body = {**ASKED.model_dump(include={"model", "messages"}), "logprobs": True, "stream": stream}
+        async with httpx.AsyncClient(transport=guarded, base_url="http://127.0.0.1") as client:
+            return (await client.post("/v1/chat/completions", json=body, timeout=60)).text
+
+    whole, streamed = asyncio.run(said(False)), asyncio.run(said(True))
+    lines = [line.removeprefix("data: ") for line in streamed.splitlines() if line]
+    assert "no numbers" in json.loads(whole)["error"]["message"]
+    assert lines[-1] == "[DONE]"
+    assert "no numbers" in json.loads(lines[-2])["error"]["message"]
+    assert engine.healthy

@@ -21,6 +21,7 @@ FAILED = {
     "timeout": TOOK_TOO_LONG,
     "closing": (503, "the server was stopped before the answer was whole"),
     "error": (500, "the engine failed before the answer was whole"),
+    "no_number": (500, "the model gives probabilities that are no numbers: its weights are broken"),
 }
 
 
@@ -188,4 +189,4 @@ def _chunks(engine: Engine, job: Job, delta: Delta) -> list[dict[str, Any]]:
 
 
 def _event(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+    return f"data: {json.dumps(body, ensure_ascii=False, allow_nan=False)}\n\n"

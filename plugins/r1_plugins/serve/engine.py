@@ -7,6 +7,7 @@ its row is free at the next step.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import secrets
 import threading
@@ -33,13 +34,15 @@ except ImportError as error:
     raise SetupError(f"serve needs {error.name}", where="r1 serve", fix="pip install 'r1core[serve]'") from error
 
 IDLE_S = 0.2
+GREEDY_BELOW = 1e-5
+"""vLLM's rule, too: divided by less, logits leave the numbers of a float."""
 TRIES = 3
 """Failures without a token between them after which the engine is given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """What one step added to one choice; `finish` with the last: stop, length, timeout, closing or error."""
+    """What one step added to one choice; `finish` with the last: stop, length, timeout, closing, no_number or error."""
 
     choice: int
     pieces: Pieces
@@ -165,7 +168,7 @@ class Engine:
             keys=tuple(derive_key(seed, choice) for choice in range(asked.n)),
             samples=tuple(range(asked.n)),
             max_new_tokens=self._limit(asked, prompt),
-            temperature=asked.temperature,
+            temperature=asked.temperature if asked.temperature >= GREEDY_BELOW else 0.0,
             top_p=asked.top_p,
         )
         return request, opened
@@ -283,6 +286,10 @@ class Engine:
     def _note(self, drawn: Drawn) -> None:
         job = self._jobs.get(drawn.number)
         if job is None or job.choices[drawn.sample].done:
+            return
+        if not math.isfinite(drawn.logprob):
+            self._decoder.cancel(job.number)
+            self._finish(job, "no_number")
             return
         choice, pieces, finish = job.choices[drawn.sample], [], drawn.finish
         was_thinking = choice.reasoning.thinking
