@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self, TypeAl
 
 from r1core.endpoints.failures import BadReply, Declined, EndpointError, GaveUp
 from r1core.endpoints.options import Endpoint
+from r1core.endpoints.refusals import fix_of
 from r1core.errors import RefusedError, SetupError
 from r1core.untrusted import untrusted
 
@@ -163,7 +164,7 @@ class Client:
         except Transient as error:
             raise GaveUp.told(
                 f"no answer after {tried} attempt{'s' if tried > 1 else ''}, the last: {error}",
-                where=self.endpoint.origin + path,
+                where=self._url(path),
                 fix="start the server, or raise give_up_s; the same command goes on",
                 status=error.status,
             ) from None
@@ -204,7 +205,7 @@ class Client:
         headers["Accept-Encoding"] = "identity"  # of what is packed nobody knows the size
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        url, content = self.endpoint.url.rstrip("/") + path, bytearray()
+        url, content = self._url(path), bytearray()
         method, sent = ("GET", None) if body is None else ("POST", json.dumps(body, allow_nan=False).encode())
         async with self._http.stream(method, url, content=sent, headers=headers) as reply:
             async for block in reply.aiter_raw():
@@ -212,6 +213,9 @@ class Client:
                 if len(content) > self.endpoint.max_reply_kib * 1024:
                     self._bad(path, f"a reply of more than {self.endpoint.max_reply_kib} KiB")
             return reply.status_code, reply.headers, bytes(content)
+
+    def _url(self, path: str) -> str:
+        return self.endpoint.url.rstrip("/") + path
 
     def _reply(self, path: str, status: int, headers: httpx.Headers, content: bytes) -> Any:
         if status in TRANSIENT:
@@ -225,8 +229,10 @@ class Client:
             elsewhere = self._clean(headers.get("Location", ""))
             raise Declined.told(
                 f"HTTP {status}, " + (f"a redirect to {elsewhere}" if elsewhere else said or "nothing said"),
-                where=self.endpoint.origin + path,
-                fix="redirects are not followed; name the server itself" if elsewhere else "mend url, key or model",
+                where=self._url(path),
+                fix="redirects are not followed; name the server itself"
+                if elsewhere
+                else fix_of(self.endpoint, status, content),
                 status=status,
             )
         try:
@@ -243,7 +249,7 @@ class Client:
             self._not_before_s = max(self._not_before_s, until_s)
 
     def _bad(self, path: str, what: str) -> NoReturn:
-        where = self.endpoint.origin + path
+        where = self._url(path)
         raise BadReply.told(f"the server sent {what}", where=where, fix="look at the server", status=200)
 
     def _clean(self, text: str) -> str:

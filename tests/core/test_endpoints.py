@@ -307,6 +307,38 @@ def test_what_will_not_pass_is_not(fault: int) -> None:
     assert (caught.value.status, len(seen.times)) == (fault, 1)
 
 
+TOO_LONG = {"message": "This model's maximum context length is 64 tokens", "code": "context_length_exceeded"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "fix"),
+    [
+        (400, TOO_LONG, "fewer tokens"),
+        (400, {"message": "max_tokens is 9, at most 4 are written here", "param": "max_tokens"}, "fewer tokens"),
+        (400, {"message": TOO_LONG["message"], "code": 400, "param": None}, "fewer tokens"),
+        (400, {"message": "temperature: too large", "param": "temperature"}, "mend what it names"),
+        (401, {"message": "a key is needed", "code": "invalid_api_key"}, "its key"),
+        (404, {"message": "there is no model 'x'", "param": "model", "code": "model_not_found"}, "the model's name"),
+        (404, {"detail": "Not Found"}, "mend url"),
+        (405, {"message": "POST /x: Method Not Allowed"}, "mend url"),
+    ],
+)
+def test_a_refusal_names_the_address_that_was_asked_and_what_to_mend(status: int, error: Any, fix: str) -> None:
+    for body in ({"error": error}, error):  # OpenAI's shape, and that of older servers of vLLM
+        content = json.dumps(body).encode()
+        with serving(lambda n, content=content: (status, {}, content)) as seen, pytest.raises(Declined) as caught:
+            ask(endpoint(f"{seen.url}/v1"), "/chat/completions", {})
+        assert caught.value.where == f"{seen.url}/v1/chat/completions"
+        assert fix in str(caught.value.fix)
+
+
+def test_a_refused_key_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "sk-canary")
+    with serving(lambda n: (401, {}, b"{}")) as seen, pytest.raises(Declined) as caught:
+        ask(endpoint(seen.url, key={"env": "MINE"}), "/x", {})
+    assert "the key in MINE" in str(caught.value.fix)
+
+
 def test_it_gives_up_in_time_with_one_typed_error() -> None:
     began_s = time.monotonic()
     with serving(lambda n: (503, {}, b"")) as seen, pytest.raises(GaveUp, match="HTTP 503") as caught:
