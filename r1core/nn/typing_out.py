@@ -2,8 +2,8 @@
 
 The pieces, joined, are the text of all tokens decoded at once. Byte-level tokens may end inside a character; a run of
 single bytes (`<0x0A>`, byte fallback) is decoded as a whole, and one wrong byte turns all of it into marks, those
-before it too: what is not sure yet is held back, of a run no more than `MOST_BYTES`. Some decoders write a token otherwise at the
-beginning than after another, so each is decoded after the one before it.
+before it too: what is not sure yet is held back, of a run no more than `MOST_BYTES`. Some decoders write a token
+otherwise at the beginning than after another, so each is decoded after the one before it.
 """
 
 from __future__ import annotations

@@ -164,7 +164,12 @@ def test_a_stop_string_is_cut_off(server: tuple[str, int]) -> None:
     [
         ({"max_tokens": 10**6}, 400, "max_tokens"),
         ({"messages": []}, 400, "messages"),
-        ({"tools": []}, 400, "tools"),
+        ({"tools": [{"type": "function"}]}, 400, "tools"),
+        ({"frequency_penalty": 0.5}, 400, "frequency_penalty"),
+        ({"response_format": {"type": "json_object"}}, 400, "response_format"),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, 400, "chat_template_kwargs"),
+        ({"add_generation_prompt": False}, 400, "add_generation_prompt"),
+        ({"messages": [{"role": "user", "content": "w1", "tool_calls": [{"id": "1"}]}]}, 400, "tool_calls"),
         ({"model": "gpt"}, 404, "model"),
         ({"top_logprobs": 5}, 400, "top_logprobs"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "file:///"}]}]}, 400, "content"),
@@ -177,6 +182,41 @@ def test_what_is_not_served_is_refused_with_its_field(
     assert reply.status_code == status
     error = reply.json()["error"]
     assert field in f"{error['param']} {error['message']}"
+
+
+def test_null_is_the_default_and_what_asks_for_nothing_is_taken(server: tuple[str, int]) -> None:
+    nothing = dict.fromkeys(("temperature", "top_p", "n", "stream", "logprobs", "metadata", "stop", "stream_options"))
+    neutral = {"frequency_penalty": 0, "presence_penalty": 0.0, "tools": [], "tool_choice": "none", "logit_bias": {}}
+    neutral |= {"response_format": {"type": "text"}, "store": False, "parallel_tool_calls": True, "top_k": -1}
+    history = [
+        *ASK["messages"],
+        {"role": "assistant", "content": "w3", "tool_calls": [], "function_call": None},
+        {"role": "assistant", "content": "w3", "tool_calls": None},
+        {"role": "user", "content": "w4"},
+    ]
+    reply = post(server[0], {**ASK, **nothing, **neutral, "messages": history})
+    assert reply.status_code == 200, reply.text
+    bare = [{"role": turn["role"], "content": turn["content"]} for turn in history]
+    wanted = post(server[0], {**ASK, "messages": bare})
+    assert reply.json()["choices"] == wanted.json()["choices"]
+
+
+def test_a_model_is_found_by_its_name_with_its_length_and_what_is_not_there_is_openais_error(
+    server: tuple[str, int],
+) -> None:
+    asking = client(server[0])
+    model: Any = asking.models.retrieve("tiny")
+    assert (model.id, model.max_model_len) == ("tiny", 4096)
+    assert asking.models.list().data[0] == model
+    with pytest.raises(openai.NotFoundError) as other:
+        asking.models.retrieve("org/other")
+    assert (other.value.code, other.value.param) == ("model_not_found", "model")
+    headers = {"Authorization": f"Bearer {KEY}"}
+    for method, path, status in (("GET", "/v1/nothing", 404), ("GET", "/v1/chat/completions", 405)):
+        reply = httpx.request(method, f"{server[0]}{path}", headers=headers)
+        error = reply.json()["error"]
+        assert (reply.status_code, error["type"]) == (status, "invalid_request_error")
+        assert path in error["message"]
 
 
 def said_to_slow_clients(port: int) -> tuple[bytes, bytes]:

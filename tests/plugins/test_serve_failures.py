@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from r1_plugins.serve.app import build
 from r1_plugins.serve.engine import TRIES, Engine, Job
 from r1_plugins.serve.settings import Settings
 from r1_plugins.serve.wire import Asked, Refused
-from r1core.nn import LiveDecoder
+from r1core.nn import ChatText, LiveDecoder
 
 ASKED = Asked.model_validate({"model": "tiny", "messages": [{"role": "user", "content": "w1"}], "max_tokens": 5})
 STOPPED = "the engine has stopped"
@@ -55,9 +56,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, method: str, times: int) -> list[st
 async def ends(engine: Engine, count: int) -> list[str]:
     """How each of so many requests ended, asked one right after the other; nobody waits longer than this."""
 
-    def ask() -> Job | str:
+    async def ask() -> Job | str:
         try:
-            return engine.ask(ASKED)
+            return await engine.ask(ASKED)
         except Refused as refused:  # an engine may be given up between two of them
             return str(refused)
 
@@ -68,7 +69,7 @@ async def ends(engine: Engine, count: int) -> list[str]:
             pass
         return str(delta.finish)
 
-    jobs = [ask() for _ in range(count)]
+    jobs = [await ask() for _ in range(count)]
     return await asyncio.wait_for(asyncio.gather(*map(end, jobs)), timeout=60)
 
 
@@ -117,3 +118,24 @@ def test_a_model_whose_numbers_are_broken_is_an_error_in_json_streamed_or_not(en
     assert lines[-1] == "[DONE]"
     assert "no numbers" in json.loads(lines[-2])["error"]["message"]
     assert engine.healthy
+
+
+def test_while_a_prompt_is_read_the_streams_of_others_go_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, gate, opened = ChatText.prompt_ids, threading.Event(), []
+
+    def slow(self: ChatText, messages: Any) -> Any:
+        opened.append(gate.wait(timeout=20))
+        return real(self, messages)
+
+    async def both() -> str | None:
+        monkeypatch.setattr(ChatText, "prompt_ids", slow)
+        waiting = asyncio.create_task(engine.ask(ASKED))
+        await asyncio.sleep(0.05)
+        gate.set()  # only a loop that is free comes here before the time is over
+        job = await waiting
+        while (delta := await job.out.get()).finish is None:
+            pass
+        return delta.finish
+
+    assert asyncio.run(both()) in ("stop", "length")
+    assert opened == [True]

@@ -74,7 +74,7 @@ def test_a_streams_last_chunk_is_the_usage_when_it_is_asked_for(hasty: str) -> N
     with httpx.stream("POST", f"{hasty}/v1/chat/completions", json=body, headers=HEADERS, timeout=60) as response:
         told = events(response)
     assert (told[-1]["choices"], told[-1]["usage"]) == ([], whole)
-    assert all("usage" not in event for event in told[:-1])
+    assert all(event["usage"] is None for event in told[:-1])
     details = whole["completion_tokens_details"]
     assert 0 < details["reasoning_tokens"] <= whole["completion_tokens"] <= ASK["max_tokens"]
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
 
 from r1_plugins.serve.engine import Delta, Engine, Job
 from r1_plugins.serve.guard import read_body
-from r1_plugins.serve.wire import TOOK_TOO_LONG, Refused, read
+from r1_plugins.serve.wire import TOOK_TOO_LONG, Refused, no_model, read
 
 FAILED = {
     "timeout": TOOK_TOO_LONG,
@@ -34,18 +35,33 @@ def build(engine: Engine) -> FastAPI:
         again = {"Retry-After": "1"} if refused.comes_again else {}
         return JSONResponse(refused.body(), status_code=refused.status, headers=again)
 
+    async def no_route(request: Request, error: Any) -> Response:
+        what = f"{request.method} {request.url.path}: {error.detail}"
+        return JSONResponse(Refused(error.status_code, what).body(), error.status_code, headers=error.headers)
+
+    async def broken(request: Request, error: Exception) -> Response:
+        return JSONResponse(Refused(500, f"the server failed: {type(error).__name__}").body(), 500)
+
     async def health(request: Request) -> Response:
         status = "ok" if engine.healthy else "stopped"
         work = {"rows": engine.rows, "cancelled_rows": engine.cancelled_rows, "stopped_rows": engine.stopped_rows}
         return JSONResponse({"status": status, **work}, 200 if engine.healthy else 503)
 
+    model = {"id": settings.name, "object": "model", "created": started, "owned_by": "r1core"}
+    if engine.context is not None:
+        model["max_model_len"] = engine.context  # as vLLM says it
+
     async def models(request: Request) -> Response:
-        model = {"id": settings.name, "object": "model", "created": started, "owned_by": "r1core"}
         return JSONResponse({"object": "list", "data": [model]})
+
+    async def one_model(request: Request) -> Response:
+        if request.path_params["name"] != settings.name:
+            raise no_model(request.path_params["name"], settings.name)
+        return JSONResponse(model)
 
     async def chat(request: Request) -> Response:
         asked = read(await read_body(request.receive), model=settings.name, max_tokens=settings.max_tokens)
-        job = engine.ask(asked)
+        job = await engine.ask(asked)
         if asked.stream:
             return StreamingResponse(_stream(engine, job), media_type="text/event-stream")
         work, gone = asyncio.ensure_future(_whole(engine, job)), asyncio.ensure_future(_gone(request))
@@ -60,8 +76,11 @@ def build(engine: Engine) -> FastAPI:
                     await task
 
     app.add_exception_handler(Refused, refuse)
+    app.add_exception_handler(HTTPException, no_route)
+    app.add_exception_handler(Exception, broken)
     app.add_api_route("/health", health, methods=["GET"], response_model=None)
     app.add_api_route("/v1/models", models, methods=["GET"], response_model=None)
+    app.add_api_route("/v1/models/{name:path}", one_model, methods=["GET"], response_model=None)
     app.add_api_route("/v1/chat/completions", chat, methods=["POST"], response_model=None)
     return app
 
@@ -149,7 +168,8 @@ def _choice(engine: Engine, job: Job, index: int, mine: dict[str, Any]) -> dict[
 
 async def _stream(engine: Engine, job: Job) -> AsyncIterator[str]:
     asked, usage = job.asked, _Usage(job)
-    head = _head(engine, "chat.completion.chunk")
+    counts = asked.stream_options is not None and asked.stream_options.include_usage
+    head = {**_head(engine, "chat.completion.chunk"), **({"usage": None} if counts else {})}
     first: dict[str, Any] = {"prompt_token_ids": job.request.prompt_ids.tolist()} if asked.return_token_ids else {}
     try:
         for index in range(asked.n):
@@ -159,7 +179,7 @@ async def _stream(engine: Engine, job: Job) -> AsyncIterator[str]:
             usage.add(delta)
             for choice in _chunks(engine, job, delta):
                 yield _event({**head, "choices": [choice]})
-        if asked.stream_options is not None and asked.stream_options.include_usage:
+        if counts:
             yield _event({**head, "choices": [], "usage": usage.told()})
         yield "data: [DONE]\n\n"
     except Refused as refused:

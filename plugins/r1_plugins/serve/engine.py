@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,9 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.text = ChatText(settings.folder)
+        self._prompts = ChatText(settings.folder)
+        """A tokenizer is not for several threads: this one belongs to `_reader`."""
+        self._reader = ThreadPoolExecutor(1, "r1-prompts")
         if self.text.tokenizer.chat_template is None:
             fix = "add chat_template.jinja to the folder"
             raise RecipeError("its tokenizer has no chat template", where=str(settings.folder), fix=fix)
@@ -90,7 +94,8 @@ class Engine:
         if reason := unsupported_layers(module):
             raise SetupError(f"this model cannot be decoded: {reason}", where="r1 serve", fix="--engine vllm")
         self.module = module.to("cuda" if cuda else "cpu").eval()
-        self.context: int = getattr(module.config, "max_position_embeddings", None) or 2**31
+        self.context: int | None = getattr(module.config, "max_position_embeddings", None)
+        """Tokens that the model reads, its answer with them; None where its config does not say."""
         self.cancelled_rows = 0
         """Rows of requests that nobody waited for any more, or that took too long."""
         self.stopped_rows = 0
@@ -119,13 +124,14 @@ class Engine:
         """Answers that are written at this moment."""
         return self._decoder.alive
 
-    def ask(self, asked: Asked) -> Job:
+    async def ask(self, asked: Asked) -> Job:
         """Put a request into the queue. Raises Refused: 400 too long, 429 too many, 503 no engine."""
         self._admit(asked)
         try:
-            request, opened = self._read(asked)
             deadline_s = time.monotonic() + self.settings.timeout_s
             loop = asyncio.get_running_loop()
+            # a prompt of a megabyte takes half a second, in which the streams of others go on
+            request, opened = await loop.run_in_executor(self._reader, self._read, asked)
             job = Job(asked=asked, request=request, opened=opened, deadline_s=deadline_s, loop=loop)
             with self._lock:  # once the thread has ended, nobody empties the queue
                 if self._ended:
@@ -158,7 +164,7 @@ class Engine:
         messages = [{"role": turn.role.replace("developer", "system"), "content": turn.text} for turn in asked.messages]
         turns = without_thinking(messages)
         try:
-            prompt, opened = self.text.prompt_ids(turns), bool(self.text.prefilled(turns))
+            prompt, opened = self._prompts.prompt_ids(turns), bool(self._prompts.prefilled(turns))
         except Exception as error:  # a template may raise what it likes about the order of roles
             raise Refused(400, f"the chat template refuses these messages: {error}", param="messages") from None
         seed = secrets.randbits(63) if asked.seed is None else asked.seed
@@ -193,8 +199,11 @@ class Engine:
         self._stopped = True
         self._inbox.put(None)
         self._thread.join()
+        self._reader.shutdown(cancel_futures=True)
 
     def _limit(self, asked: Asked, prompt: Tokens) -> int:
+        if self.context is None:
+            return asked.limit or self.settings.max_tokens
         room = self.context - len(prompt)
         if room < (asked.limit or 1):
             what = f"{len(prompt)} tokens of prompt and {asked.limit or 1} of answer; the model reads {self.context}"
