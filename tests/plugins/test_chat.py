@@ -123,6 +123,21 @@ def test_a_broken_model_is_a_message_that_names_the_folder(tmp_path: Path) -> No
     assert str(tmp_path) in str(result.exception)
 
 
+def test_half_a_model_and_a_reward_model_are_not_talked_to(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+    from talking_model import build
+
+    half, scorer = build(tmp_path / "half"), build(tmp_path / "scorer", scores=True)
+    weights = load_file(half / "model.safetensors")
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, half / "model.safetensors", metadata={"format": "pt"})
+    for folder, words in ((half, "weights are missing (model.layers.0.mlp.up_proj.weight"), (scorer, "scores answers")):
+        result = talk(str(folder), "--once", "x")
+        assert isinstance(result.exception, SetupError), result.output
+        assert words in str(result.exception)
+        assert str(folder) in str(result.exception)
+
+
 def test_without_torch_it_says_how_to_add_it(scripted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     absent: ModuleType | None = None
     monkeypatch.setitem(sys.modules, "torch", absent)

@@ -17,6 +17,8 @@ from r1core.reasoning_stream import Reasoning, without_thinking
 try:
     import torch
     import transformers
+
+    from r1core.nn import load_lm
 except ImportError as error:
     raise SetupError(
         f"chat needs torch and transformers: {error}", where="r1 chat", fix="pip install 'r1core[train]'"
@@ -110,7 +112,8 @@ def _load(folder: Path) -> tuple[Any, Any]:
     reader: Any = transformers.PreTrainedTokenizerFast if exact else transformers.AutoTokenizer
     try:
         tokenizer = reader.from_pretrained(folder, local_files_only=True)
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        kept: Any = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).dtype
+        model = load_lm(folder, dtype=kept or torch.float32)
     except (OSError, ValueError) as error:
         fix = "a causal language model is expected: config.json, *.safetensors and tokenizer files"
         raise RecipeError(f"the model does not load: {error}", where=str(folder), fix=fix) from error
