@@ -13,8 +13,8 @@ from typing import Any
 from r1_plugins.export.source import read_object
 
 GENERATION = "generation_config.json"
-SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 0}
-"""What R1 was measured with (arXiv:2501.12948, 3); without the top 50 that engines cut at by themselves."""
+SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.95}
+"""What R1 was measured with (arXiv:2501.12948, 3)."""
 IDS = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
 QUESTION, REPLY = "a question", "a reply without end"
 
@@ -50,11 +50,17 @@ def turn_end(tokenizer: Any) -> int | None:
     return ids[0] if ids and ids[0] in special else None
 
 
-def generation_config(old: Mapping[str, Any], ends: Mapping[int, list[str]], tokenizer: Any) -> dict[str, Any]:
-    """The whole file. Of an old one the ids of other tokens stay; how to sample is said anew."""
+def generation_config(
+    old: Mapping[str, Any], ends: Mapping[int, list[str]], tokenizer: Any, *, vocabulary: int
+) -> dict[str, Any]:
+    """The whole file. Of an old one the ids of other tokens stay; how to sample is said anew.
+
+    Left out, `top_k` is 50 in transformers; 0 is refused by SGLang and older vLLM, -1 by transformers. That the whole
+    vocabulary may be drawn, all of them read.
+    """
     kept = {key: old[key] for key in (*IDS, "transformers_version") if old.get(key) is not None}
     if tokenizer.pad_token_id is not None:
         kept["pad_token_id"] = tokenizer.pad_token_id
     elif "pad_token_id" not in kept:
         kept["pad_token_id"] = next(iter(ends))
-    return {**SAMPLING, "eos_token_id": list(ends), **kept}
+    return {**SAMPLING, "top_k": vocabulary, "eos_token_id": list(ends), **kept}

@@ -92,7 +92,8 @@ def _fill(
     ends = {} if source.scores else end_tokens(text.tokenizer, source.folder, chat=True)
     if ends:
         old = source.folder / GENERATION
-        made = generation_config(read_object(old) if old.is_file() else {}, ends, text.tokenizer)
+        vocabulary = max(_vocabulary(config), len(text.tokenizer))
+        made = generation_config(read_object(old) if old.is_file() else {}, ends, text.tokenizer, vocabulary=vocabulary)
         write_json(staging / GENERATION, made)
     note("loading it again")
     reloaded = _reload(wanted, staging, prompts, before, source_dtype, dtype)
@@ -124,9 +125,14 @@ def _fill(
     return facts
 
 
+def _vocabulary(config: Mapping[str, Any]) -> int:
+    """Rows of the model's head; 0 where its config does not say."""
+    return int((config.get("text_config") or config).get("vocab_size") or 0)
+
+
 def _prompts(text: Text, config: Mapping[str, Any], where: Mapping[str, Path]) -> list[list[int]]:
     longest = min(_context(config) or CONTEXT, CONTEXT)
-    vocabulary = int((config.get("text_config") or config).get("vocab_size") or 2**31)
+    vocabulary = _vocabulary(config) or 2**31
     return compare.token_ids(text.tokenizer, text.prompts(), longest=longest, vocabulary=vocabulary)
 
 
