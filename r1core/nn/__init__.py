@@ -22,6 +22,7 @@ from r1core.nn.loading import SCORE, load_lm, load_score_model, no_progress_bars
 from r1core.nn.lora import Part, add_adapters, parts
 from r1core.nn.measure import CONVENTIONS, Convention, Kind, Measure, Tail
 from r1core.nn.moved import Proof, refuse_frozen
+from r1core.nn.open_batch import Unread
 from r1core.nn.packing import pack
 from r1core.nn.text import ChatText, load_tokenizer
 from r1core.nn.tokens import TokenReader
@@ -48,6 +49,7 @@ __all__ = [
     "Tail",
     "TokenReader",
     "TokenView",
+    "Unread",
     "Writer",
     "add_adapters",
     "as_exported",

@@ -57,10 +57,11 @@ class Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     def admit(self, other: Layer, index: Tensor) -> None:
         """Append the rows `index` (with repeats) of another layer, for which there is room."""
         begin, self.rows = self.rows, self.rows + len(index)
-        width = other.used
+        width = other.used - other.first
         for mine, theirs in zip(self.buffers, other.buffers, strict=True):
             mine[begin : self.rows, :, : self.used - width] = 0
-            mine[begin : self.rows, :, self.used - width : self.used] = theirs.index_select(0, index)
+            live = theirs[:, :, other.first : other.used]
+            mine[begin : self.rows, :, self.used - width : self.used] = live.index_select(0, index)
         self.first = min(self.first, self.used - width)
 
     def keep(self, holes: Tensor, movers: Tensor, *, rows: int, width: int) -> None:

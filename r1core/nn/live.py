@@ -14,21 +14,14 @@ tempered nor cut. Not for several threads.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from r1core.nn.draw import Settings, draw, model_logprobs, uniforms
-from r1core.nn.moving import MovingBatch
-from r1core.nn.rows import Rows, plan_work
+from r1core.nn.open_batch import OpenBatch
 from r1core.types import Finish, SampleRequest
-
-COMPACT_AT = 0.25
-"""Share of done rows at which they leave although nobody waits for their places."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,61 +33,6 @@ class Drawn:
     id: int
     logprob: float
     finish: Finish | None
-
-
-class OpenBatch(MovingBatch):
-    """A moving batch whose work is not known beforehand."""
-
-    def __init__(self, module: Any, *, ends: Collection[int], max_rows: int) -> None:
-        super().__init__(module, [], ends=np.array(sorted(ends), dtype=np.int64), max_rows=max_rows)
-        self.max_rows = max_rows
-        self._next = 0
-
-    def add(self, request: SampleRequest) -> int:
-        """Let it wait for its turn; returns its number. Raises ValueError for an empty prompt."""
-        number = self._next
-        works = plan_work([request], max_rows=self.max_rows)
-        self._widen(request.max_new_tokens)
-        for work in works:
-            self.waiting.append(type(work)(number=number, request=request, samples=work.samples, prompt=work.prompt))
-        self._next += 1
-        return number
-
-    def drop(self, number: int, sample: int | None = None) -> int:
-        """Forget a request, whether it waits or is at work, or one of its samples that is at work; how many rows."""
-        mine = (self.rows.request == number) & ~self.rows.done
-        if sample is None:
-            self.waiting = deque(work for work in self.waiting if work.number != number)
-        else:
-            mine &= self.rows.sample == sample
-        self.rows.done[mine] = True
-        return int(mine.sum())
-
-    @property
-    def should_refill(self) -> bool:
-        """Whether rows should go, or work can come in."""
-        if not len(self.rows.done):
-            return bool(self.waiting)
-        fits = bool(self.waiting) and self.alive + len(self.waiting[0].samples) <= self.max_rows
-        return fits or self.done_share >= COMPACT_AT
-
-    def _draw(self, rows: Rows, settings: Settings, logits: Tensor) -> tuple[Tensor, list[int]]:
-        """As any batch draws, noted with the model's own log-probs."""
-        tokens, _ = draw(logits, self._tensor(uniforms(rows.key, rows.count)), settings)
-        told = model_logprobs(logits, tokens)
-        return tokens, rows.note(tokens.cpu().numpy(), told.cpu().numpy(), self.ends)
-
-    def _widen(self, width: int) -> None:
-        """Room for the tokens of the longest request; given back when nobody is at work."""
-        if not len(self.rows.done) and not self.waiting:
-            self.width = 0
-        grown = max(self.width, width) - self.rows.tokens.shape[1]
-        self.width = max(self.width, width)
-        if grown > 0:
-            self.rows.tokens = np.pad(self.rows.tokens, ((0, 0), (0, grown)))
-            self.rows.logprobs = np.pad(self.rows.logprobs, ((0, 0), (0, grown)))
-        elif grown < 0:
-            self.rows = type(self.rows).start([], width=self.width)
 
 
 class LiveDecoder:
@@ -111,7 +49,7 @@ class LiveDecoder:
     @property
     def waiting(self) -> int:
         """Samples that wait for a row."""
-        return sum(len(work.samples) for work in self._batch.waiting)
+        return self._batch.outside
 
     @property
     def busy(self) -> bool:
@@ -127,7 +65,8 @@ class LiveDecoder:
         return self._batch.drop(number, sample)
 
     def step(self) -> list[Drawn]:
-        """Let work in where there is room, and draw one token for every row."""
+        """Read of the prompts that wait as much as one step may, let those in that are whole, and draw one token for
+        every row. Raises Unread where a prompt cannot be computed: it is forgotten, the rows stay as they were."""
         drawn: list[Drawn] = []
         if self._batch.should_refill:
             kept = self._batch.alive

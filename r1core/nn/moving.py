@@ -27,7 +27,7 @@ PREFILL_TOKENS = 16384
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Prefilled:
+class Prefilled:
     """Prompts that are computed: the rows to come, each row's prompt in `cache` (R,), the logits after it (R, V)."""
 
     rows: Rows
@@ -77,11 +77,15 @@ class MovingBatch:
         gone = self._let_go()
         taken = self._take()
         if taken:
-            self._let_in([self._prefill(works) for works in _by_budget(taken)])
+            self._let_in([self._prefill(works) for works in by_budget(taken, PREFILL_TOKENS)])
+        self._settle()
+        return gone or bool(taken)
+
+    def _settle(self) -> None:
+        """After rows went or came in: what the next step reads of them."""
         self.fresh = [int(row) for row in np.flatnonzero(self.rows.done)]
         self.lengths = torch.tensor(self.rows.length, device=self.device)
         self.settings = self._settings(self.rows)
-        return gone or bool(taken)
 
     def _let_go(self) -> bool:
         """Fill the holes of rows that are done with the last rows that are alive; whether there were any."""
@@ -107,7 +111,7 @@ class MovingBatch:
             count += len(taken[-1].samples)
         return taken
 
-    def _let_in(self, prefilled: list[_Prefilled]) -> None:
+    def _let_in(self, prefilled: list[Prefilled]) -> None:
         """Draw the first token of new rows and put them after the present ones."""
         lasts = [self._draw(new.rows, self._settings(new.rows), new.logits)[0] for new in prefilled]
         self.rows = Rows.join([self.rows, *(new.rows for new in prefilled)])
@@ -117,17 +121,17 @@ class MovingBatch:
         for new in prefilled:
             self.cache.admit(new.cache, new.index, rows=self.max_rows, width=width, room=room)
 
-    def _prefill(self, works: list[Work]) -> _Prefilled:
-        """Compute prompts (P, L), padded on the left."""
-        lengths = np.array([len(work.prompt) for work in works])
-        ids = np.zeros((len(works), lengths.max()), dtype=np.int64)
-        for row, work in enumerate(works):
-            ids[row, ids.shape[1] - len(work.prompt) :] = work.prompt
+    def _prefill(self, works: list[Work]) -> Prefilled:
+        """Compute prompts at once."""
+        ids, lengths = padded(works)
         cache = KVCache(self.forward.layers)
-        logits = self.forward(self._tensor(ids), self._tensor(lengths), cache)
+        return self._prefilled(works, cache, self.forward(self._tensor(ids), self._tensor(lengths), cache))
+
+    def _prefilled(self, works: list[Work], cache: KVCache, logits: Tensor) -> Prefilled:
+        """Prompts that are in `cache`, with the logits (P, V) after them, and their rows."""
         index = self._tensor(np.repeat(np.arange(len(works)), [len(work.samples) for work in works]))
         rows = Rows.start(works, width=self.width)
-        return _Prefilled(rows=rows, cache=cache, index=index, logits=logits.index_select(0, index))
+        return Prefilled(rows=rows, cache=cache, index=index, logits=logits.index_select(0, index))
 
     def _draw(self, rows: Rows, settings: Settings, logits: Tensor) -> tuple[Tensor, list[int]]:
         """Draw for every row, note it for those not done: the tokens (R,), and which rows it finished."""
@@ -141,13 +145,22 @@ class MovingBatch:
         return torch.from_numpy(array).to(self.device)
 
 
-def _by_budget(taken: list[Work]) -> list[list[Work]]:
-    """Cut work, in order, where its padded prompts pass `PREFILL_TOKENS`."""
+def padded(works: Sequence[Work]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The prompts (P, L), padded on the left, and their lengths (P,)."""
+    lengths = np.array([len(work.prompt) for work in works])
+    ids = np.zeros((len(works), lengths.max()), dtype=np.int64)
+    for row, work in enumerate(works):
+        ids[row, ids.shape[1] - len(work.prompt) :] = work.prompt
+    return ids, lengths
+
+
+def by_budget(taken: Sequence[Work], tokens: int) -> list[list[Work]]:
+    """Cut work, in order, where its padded prompts pass so many tokens."""
     groups: list[list[Work]] = []
     longest = 0
     for work in taken:
         longest = max(longest, len(work.prompt))
-        if not groups or longest * (len(groups[-1]) + 1) > PREFILL_TOKENS:
+        if not groups or longest * (len(groups[-1]) + 1) > tokens:
             groups.append([])
             longest = len(work.prompt)
         groups[-1].append(work)

@@ -19,6 +19,7 @@ from r1_plugins.serve.engine import TRIES, Engine, Job
 from r1_plugins.serve.settings import Settings
 from r1_plugins.serve.wire import Asked, Refused
 from r1core.nn import ChatText, LiveDecoder
+from r1core.nn.forward import Forward
 
 ASKED = Asked.model_validate({"model": "tiny", "messages": [{"role": "user", "content": "w1"}], "max_tokens": 5})
 STOPPED = "the engine has stopped"
@@ -139,3 +140,35 @@ def test_while_a_prompt_is_read_the_streams_of_others_go_on(engine: Engine, monk
 
     assert asyncio.run(both()) in ("stop", "length")
     assert opened == [True]
+
+
+def test_a_prompt_without_memory_for_it_is_lost_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, fired = Forward.__call__, []
+
+    def small(self: Forward, ids: Any, lengths: Any, cache: Any) -> Any:
+        if ids.shape[1] > 100:
+            fired.append(ids.shape[1])
+            raise MemoryError("no room for it")
+        return real(self, ids, lengths, cache)
+
+    async def end(job: Job) -> str | None:
+        while (delta := await job.out.get()).finish is None:
+            pass
+        return delta.finish
+
+    async def both() -> list[str | None]:
+        words = {"model": "tiny", "messages": [{"role": "user", "content": "w1 " * 200}], "max_tokens": 5}
+        greedy = {"temperature": 0, "max_tokens": 60}
+        long, short = Asked.model_validate(words), ASKED.model_copy(update=greedy)
+        jobs = [await engine.ask(short), await engine.ask(long)]
+        return await asyncio.wait_for(asyncio.gather(*map(end, jobs)), timeout=60)
+
+    monkeypatch.setattr(Forward, "__call__", small)
+    assert asyncio.run(both()) == ["length", "error"]
+    assert len(fired) == 1
+    assert "a prompt could not be computed: MemoryError: no room for it" in capsys.readouterr().err
+    assert engine.healthy
+    engine.close()  # a request is counted out after its last token
+    assert engine._asked_for == 0

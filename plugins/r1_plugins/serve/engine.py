@@ -30,7 +30,7 @@ from r1core.untrusted import untrusted
 try:
     import torch
 
-    from r1core.nn import ChatText, Drawn, LiveDecoder, Stops, Writer, load_lm, unsupported_layers
+    from r1core.nn import ChatText, Drawn, LiveDecoder, Stops, Unread, Writer, load_lm, unsupported_layers
 except ImportError as error:
     raise SetupError(f"serve needs {error.name}", where="r1 serve", fix="pip install 'r1core[serve]'") from error
 
@@ -221,15 +221,14 @@ class Engine:
             while not self._stopped:
                 try:
                     drew = self._work()
-                except Exception as error:  # no memory for one prompt, say: those under way are lost, others are served
+                except Exception as error:
                     failures += 1
-                    said = f"{type(error).__name__}: {error}"
+                    cause = error.__cause__ if isinstance(error, Unread) and error.__cause__ is not None else error
+                    said = f"{type(cause).__name__}: {cause}"
                     if failures == TRIES:
                         self.failed = said
                         return
-                    click.echo(untrusted(f"the engine begins anew, answers under way are lost: {said}"), err=True)
-                    self._lose_all()
-                    self._decoder = self._new_decoder()
+                    self._begin_anew(error, said)
                 else:
                     failures = 0 if drew else failures
         finally:
@@ -248,6 +247,18 @@ class Engine:
         for each in drawn:
             self._note(each)
         return bool(drawn)
+
+    def _begin_anew(self, error: Exception, said: str) -> None:
+        """A prompt that there is no memory for, say, is lost alone; a failure in a step takes all answers with it."""
+        if isinstance(error, Unread):
+            click.echo(untrusted(f"a prompt could not be computed: {said}"), err=True)
+            for number in error.numbers:
+                if (job := self._jobs.get(number)) is not None:
+                    self._finish(job, "error")
+            return
+        click.echo(untrusted(f"the engine begins anew, answers under way are lost: {said}"), err=True)
+        self._lose_all()
+        self._decoder = self._new_decoder()
 
     def _lose_all(self) -> None:
         for job in list(self._jobs.values()):
