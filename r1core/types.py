@@ -65,7 +65,8 @@ class Response:
     "<think>"). `thinking` is None unless there is exactly one closed think block and nothing before
     it; `answer` is what follows it, without its `<answer>` tags where it has them, and None where
     there is no closed think block. `tokens` counts what the model wrote, the end token included; None
-    where nobody counted (a text that a person has edited).
+    where nobody counted (a text that a person has edited). `apart`: the answer came apart from the thinking, as
+    endpoints send it: `answer` is all of it, with or without a think block before it and tags around it.
     """
 
     text: str
@@ -75,13 +76,15 @@ class Response:
     finish: Finish = "stop"
     prefilled: str = ""
     tokens: int | None = None
+    apart: bool = False
 
     @classmethod
-    def parse(cls, text: str, *, finish: Finish = "stop", prefilled: str = "") -> Response:
-        """Split `prefilled + text` at its last `</think>`; `tagged` says whether the answer has its tags."""
+    def parse(cls, text: str, *, finish: Finish = "stop", prefilled: str = "", apart: bool = False) -> Response:
+        """Split `prefilled + text` at its last `</think>`; `tagged` says whether the answer has its tags. Of one that
+        came `apart` all is the answer where there is no think tag."""
         whole = prefilled + text
         head, closed, tail = whole.rpartition("</think>")
-        if not closed:
+        if not closed and (not apart or "<think>" in whole):
             return cls(text=text, thinking=None, answer=None, tagged=False, finish=finish, prefilled=prefilled)
         before, opened, thinking = head.partition("<think>")
         well_formed = bool(opened) and not before.strip() and "<think>" not in thinking and "</think>" not in thinking
@@ -94,7 +97,15 @@ class Response:
             tagged=tagged,
             finish=finish,
             prefilled=prefilled,
+            apart=apart,
         )
+
+    def unthought(self) -> Response:
+        """The same where thinking is optional: all of a text without think tags is its answer."""
+        if self.answer is not None:
+            return self
+        whole = Response.parse(self.text, finish=self.finish, prefilled=self.prefilled, apart=True)
+        return replace(whole, tokens=self.tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +114,16 @@ class Score:
 
     a `verdict`; an `answer_failure` (the answer broke the check: worth the reward's `lowest`, with
     its reason); an `infrastructure` failure (`value` is NaN; taken out before the estimator).
-    `parts` names the value of each reward that went into it.
+    `parts` names the value of each reward that went into it. A reward may say what final answer it read,
+    `extracted`, equal texts for equal answers: a majority is counted by it. `extracts` has those of the parts.
     """
 
     value: float
     status: Status = "verdict"
     reason: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
+    extracted: str = ""
+    extracts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:

@@ -84,7 +84,7 @@ def _part(path: Path) -> Iterator[StoredGroup]:
 
 
 def _lines(path: Path) -> Iterator[StoredGroup]:
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if text.strip():
             line = _parsed(text, f"{path}:{number}")
             kept = [i for i, reward in enumerate(line.rewards) if reward is not None]

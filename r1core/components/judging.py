@@ -31,6 +31,9 @@ class Reward(Component):
     """Most address space of a worker that it runs in, MiB."""
     totals: ClassVar[frozenset[str]] = frozenset()
     """Keys of its `metrics` that several ranks add up; of others the mean is taken."""
+    judges_form: ClassVar[bool] = False
+    """Whether it judges how an answer is written, its tags: unknown, in an evaluation, of an answer that an endpoint
+    sends apart from its thinking."""
     gold_form: ClassVar[str] = ""
     """What a problem's reference looks like, for whoever writes the data; `r1 explain` shows it."""
 

@@ -44,6 +44,8 @@ def made_from(draft: Draft, *, name: str, seed: int, inputs: Mapping[str, str]) 
         counted["sampler"] = counted_options(configs[counted["sampler"]["use"]], counted["sampler"])
     if "sample" in counted:
         counted["sample"] = counted_options(SampleSpec, counted["sample"])
+    if counted.get("evaluate"):
+        counted["evaluate"] = _as_before(counted["evaluate"])
     return {
         "r1core": core_version(),
         "schema": SCHEMA_VERSION,
@@ -54,6 +56,13 @@ def made_from(draft: Draft, *, name: str, seed: int, inputs: Mapping[str, str]) 
         "sources": {f"{c.kind} {local.get(c.name, c.name)}": c.source_hash for c in draft.components},
         "inputs": dict(inputs),
     }
+
+
+def _as_before(evaluate: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what a set only says of what always held: the fingerprints of older runs stay theirs."""
+    held = (("thinking", "required"), ("also_k", []))
+    sets = {name: {k: v for k, v in each.items() if (k, v) not in held} for name, each in evaluate["sets"].items()}
+    return {**evaluate, "sets": sets}
 
 
 def counted_options(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:

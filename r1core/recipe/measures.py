@@ -57,9 +57,9 @@ def _set(resolved: Resolved, draft: Draft, name: str, chosen: EvalSet) -> Iterat
         yield document.finding(at, f"set {name!r} names a folder: {NAMES}")
     if name in _details(draft.stage) and chosen.reward != name:
         yield document.finding(at, f"set {name!r} would hide the answers' own {name!r}", hint="give it another name")
-    if chosen.k > chosen.samples:
-        message = f"pass@{chosen.k} needs at least {chosen.k} samples, got {chosen.samples}"
-        yield document.finding((*at, "k"), message)
+    for key, k in (("k", chosen.k), *(("also_k", k) for k in chosen.also_k)):
+        if not 1 <= k <= chosen.samples:
+            yield document.finding((*at, key), f"pass@{k} needs at least {k} samples, got {chosen.samples}")
     parts = part_names([use.part for use in draft.stage.rewards])
     if chosen.reward is not None and chosen.reward not in parts:
         hint = did_you_mean(chosen.reward, parts, otherwise="rewards: ")

@@ -189,6 +189,7 @@ class EvalSet(Options):
     temperature: float = Field(1.0, ge=0, description="softmax temperature; 0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus")
     k: int = Field(1, ge=1, description="pass@k; the unbiased estimate from `samples` answers")
+    also_k: list[int] = Field(default_factory=list, description="further k, measured beside it: `set/k=...`")
     reward: str | None = Field(
         None,
         description="the reward that says what is right, by the last part of its name; the stage's first when absent",
@@ -196,6 +197,9 @@ class EvalSet(Options):
     at_least: float = Field(0.5, description="value of that reward from which an answer counts as right")
     by: list[str] = Field(default_factory=list, description="problem fields or meta keys to break the result down by")
     models: list[str] | None = Field(None, description="only these models; all when absent")
+    thinking: Literal["required", "optional"] = Field(
+        "required", description="optional: all of a text without think tags is its answer; else it has none"
+    )
 
 
 class EvaluateSpec(Options):

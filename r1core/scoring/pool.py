@@ -244,7 +244,7 @@ class Pool:
             reply = json.loads(line)
             if worker.state == "starting":
                 return self._started(worker, reply)
-            serial, index, status, value, reason = reply
+            serial, index, status, value, reason, *extracted = reply
         except (ValueError, TypeError, KeyError):
             return CRASHED
         if not worker.owed or (serial, index) != (worker.owed[0].serial, worker.owed[0].question.pending[0]):
@@ -252,7 +252,7 @@ class Pool:
         if status == SPOILED:
             return str(reason)
         now = time.monotonic()
-        question, outcome = worker.owed[0].question, Outcome(status, value, reason)
+        question, outcome = worker.owed[0].question, Outcome(status, value, reason, *map(str, extracted))
         question.settle(outcome, now - worker.since)
         worker.since = now
         if question.known is not None:

@@ -83,6 +83,11 @@ class ScoringService:
         """The first reward's metric name: it says whether an answer is correct."""
         return self.names[0]
 
+    @property
+    def form_parts(self) -> frozenset[str]:
+        """The metric names of rewards that judge how an answer is written."""
+        return frozenset(name for name, spec in zip(self.names, self.specs, strict=True) if spec.judges_form)
+
     def __enter__(self) -> Self:
         self._resident = {
             index: build_here(spec.name, spec.target, spec.options)
@@ -173,11 +178,12 @@ class ScoringService:
     def _combine(self, outcomes: Mapping[int, Outcome]) -> Score:
         said = {self.names[index]: self._part(index, outcome) for index, outcome in outcomes.items()}
         parts = {self.names[index]: self._gated(index, said) for index in outcomes}
+        extracts = {self.names[index]: outcome.extracted for index, outcome in outcomes.items() if outcome.extracted}
         value = math.fsum(self.specs[index].weight * parts[self.names[index]] for index in outcomes)
         for status in ("infrastructure", "answer_failure", "verdict"):
             reasons = [outcome.reason for outcome in outcomes.values() if outcome.status == status]
             if reasons:
-                return Score(value=value, status=status, reason=reasons[0], parts=parts)
+                return Score(value=value, status=status, reason=reasons[0], parts=parts, extracts=extracts)
         raise AssertionError("an answer that no reward applies to is refused before it is scored")
 
     def _gated(self, index: int, said: Mapping[str, float]) -> float:

@@ -37,6 +37,7 @@ class RewardSpec:
     sees: Sees = "response"
     runs: Literal["worker", "stage"] = "worker"
     memory_mib: int = Reward.memory_mib
+    judges_form: bool = False
     refuses: bool = False
     """Whether it may refuse a problem: only then it is asked."""
     interpreter: Interpreter | None = None
@@ -75,6 +76,7 @@ class RewardSpec:
             sees=reward.sees if option is None else options.get("sees", option.default),
             runs=reward.runs,
             memory_mib=reward.memory_mib,
+            judges_form=reward.judges_form,
             refuses=reward.refuses is not Reward.refuses,
             interpreter=interpreter,
         )

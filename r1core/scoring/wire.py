@@ -3,12 +3,13 @@
 To it:  [serial, [reward, ...], problem, response]    what is this answer worth?
         [serial, [reward, ...], problem, null]        can these rewards read its gold (`refuses`)?
         [serial, [], null, null]                      are you there?
-From it, for each reward in turn: [serial, reward, status, value, reason]. A reward's sentinels are asked
-as the first kind: nothing tells them from answers.
+From it, for each reward in turn: [serial, reward, status, value, reason, extracted]. A reward's sentinels
+are asked as the first kind: nothing tells them from answers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import numbers
@@ -35,6 +36,7 @@ class Outcome(NamedTuple):
     status: Status
     value: float
     reason: str
+    extracted: str = ""
 
 
 def failure(reason: str) -> Outcome:
@@ -51,7 +53,14 @@ def seen(response: Response, sees: Sees) -> Response:
     """The part of a response that a reward is shown."""
     if sees == "response":
         return response
-    return Response(text="", thinking=None, answer=response.answer, tagged=response.tagged, finish=response.finish)
+    return Response(
+        text="",
+        thinking=None,
+        answer=response.answer,
+        tagged=response.tagged,
+        finish=response.finish,
+        apart=response.apart,
+    )
 
 
 def outcome_of(score: Any) -> Outcome:
@@ -63,12 +72,18 @@ def outcome_of(score: Any) -> Outcome:
         return Outcome(score.status, math.nan, reason)
     if not isinstance(score.value, numbers.Real) or not math.isfinite(score.value):
         return failure("bad_score")
-    return Outcome("verdict", float(score.value), reason)
+    return Outcome("verdict", float(score.value), reason, _ballot(str(score.extracted)))
 
 
 def cut(reason: Any) -> str:
     """A reason as it is passed on."""
     return str(reason)[:_REASON_LIMIT]
+
+
+def _ballot(extracted: str) -> str:
+    """What a reward read of an answer, by its hash where it is long."""
+    is_short = len(extracted) <= _REASON_LIMIT
+    return extracted if is_short else hashlib.sha256(extracted.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # --- lines ---------------------------------------------------------------------------------------
@@ -86,8 +101,11 @@ encode: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False, separators=(
 
 
 def encode_question(problem: Problem, response: Response | None) -> bytes:
-    """The part of a question that stays the same when it is asked again."""
-    said = encode(vars(response)) if response is not None else "null"
+    """The part of a question that stays the same when it is asked again. What is not `apart` says nothing of it: so
+    the r1core of another environment may be an older one."""
+    said = "null"
+    if response is not None:
+        said = encode({name: value for name, value in vars(response).items() if name != "apart" or value})
     return f"{encode(vars(problem))},{said}".encode("utf-8", "surrogatepass")
 
 

@@ -136,7 +136,9 @@ def _reply(told: Any, line: bytes, rewards: Mapping[int, tuple[Reward, Sees]]) -
         told.write(encode(reply).encode("utf-8", "backslashreplace") + b"\n")
 
 
-def _answer(reward: Reward, sees: Sees, problem: Problem, response: Response | None) -> tuple[str, float, str]:
+def _answer(
+    reward: Reward, sees: Sees, problem: Problem, response: Response | None
+) -> tuple[str, float, str] | Outcome:
     """What a reward says; its memory is given back before the answer is told."""
     try:
         if response is None:

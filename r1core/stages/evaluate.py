@@ -9,8 +9,8 @@ one, differ by their weights alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from typing import Any
 
@@ -59,25 +59,26 @@ class _Asked:
         if not problems:
             return []
         wanted, start = self.spec.sets[name], part * self.spec.chunk
+        read: dict[int, Rollout] = {}
+
+        def arrived(place: int, rollout: Rollout) -> None:
+            read[place] = _read(rollout, wanted)
+            batch.add(place, read[place])
+
         with self.scoring.batch([wanted.samples] * len(problems)) as batch:
-            groups = batch.finish(
-                sample_groups(
-                    self.sampler,
-                    self.policy,
-                    problems,
-                    samples=wanted.samples,
-                    max_new_tokens=self.job.stage.stage.sampling.max_new_tokens.at(0, 1),
-                    temperature=wanted.temperature,
-                    top_p=wanted.top_p,
-                    key=lambda index, sample: self.job.key("evaluate", name, start + index, sample),
-                    arrived=batch.add,
-                )
+            sample_groups(
+                self.sampler,
+                self.policy,
+                problems,
+                samples=wanted.samples,
+                max_new_tokens=self.job.stage.stage.sampling.max_new_tokens.at(0, 1),
+                temperature=wanted.temperature,
+                top_p=wanted.top_p,
+                key=lambda index, sample: self.job.key("evaluate", name, start + index, sample),
+                arrived=arrived,
             )
-        return [
-            rollout_row(rollout, score, Verdict(keep=True))
-            for group in groups
-            for rollout, score in zip(group.rollouts, group.scores, strict=True)
-        ]
+            groups = batch.finish(_grouped(problems, read, wanted.samples))
+        return [_row(*pair) for group in groups for pair in zip(group.rollouts, group.scores, strict=True)]
 
 
 def run(job: Job) -> dict[str, float]:
@@ -188,11 +189,18 @@ def _judge(job: Job, spec: EvaluateSpec, scoring: ScoringService, units: Units, 
         unit = own[number - (end - len(own))]
         if found is None:
             found = {group.problem.id: group for group in groups_of(job.artifacts[unit.model])}
-        groups = [_answered(job, unit, found.get(each.id), each, spec.sets[unit.set].samples) for each in unit.problems]
+        wanted = spec.sets[unit.set]
+        groups = [_answered(job, unit, found.get(each.id), each, wanted.samples) for each in unit.problems]
+        whole = [rollout.response.apart for group in groups for rollout in group.rollouts]
+        groups = [replace(group, rollouts=tuple(_read(each, wanted) for each in group.rollouts)) for group in groups]
         if groups:
             with scoring.batch([len(group.rollouts) for group in groups]) as batch:
                 groups = batch.finish(groups)
-        rows = [_judged(*pair) for group in groups for pair in zip(group.rollouts, group.scores, strict=True)]
+        pairs = [pair for group in groups for pair in zip(group.rollouts, group.scores, strict=True)]
+        rows = [
+            _judged(rollout, _without(score, scoring.form_parts) if is_apart else score)
+            for (rollout, score), is_apart in zip(pairs, whole, strict=True)
+        ]
         refused = sum(not row["keep"] for row in rows)
         if refused:
             job.note(f"{refused} of {len(rows)} answers of {unit.model} in {unit.set} were refused: unknown, not wrong")
@@ -203,10 +211,32 @@ def _judge(job: Job, spec: EvaluateSpec, scoring: ScoringService, units: Units, 
 def _judged(rollout: Rollout, score: Score) -> dict[str, Any]:
     """The row of an answer that was there. What was refused has no text, so nothing is known of it."""
     if not rollout.refused:
-        return rollout_row(rollout, score, Verdict(keep=True))
+        return _row(rollout, score)
     reason = f"refused: {rollout.refused}"
     unknown = Score(value=math.nan, status="infrastructure", reason=reason)
     return rollout_row(rollout, unknown, Verdict(keep=False, reason=reason))
+
+
+def _row(rollout: Rollout, score: Score) -> dict[str, Any]:
+    """An answer with what the rewards read of it."""
+    return {**rollout_row(rollout, score, Verdict(keep=True)), "extracts": dict(score.extracts)}
+
+
+def _read(rollout: Rollout, wanted: EvalSet) -> Rollout:
+    """The answer as the set reads it."""
+    return rollout if wanted.thinking == "required" else replace(rollout, response=rollout.response.unthought())
+
+
+def _grouped(problems: Sequence[Problem], read: Mapping[int, Rollout], samples: int) -> list[Group]:
+    return [
+        Group(problem=problem, rollouts=tuple(read[place] for place in range(n * samples, (n + 1) * samples)))
+        for n, problem in enumerate(problems)
+    ]
+
+
+def _without(score: Score, form: Set[str]) -> Score:
+    """The score of an answer whose form nobody knows: an endpoint gave it apart from its thinking."""
+    return replace(score, parts={name: value for name, value in score.parts.items() if name not in form})
 
 
 def _answered(job: Job, unit: _Unit, group: Group | None, problem: Problem, samples: int) -> Group:

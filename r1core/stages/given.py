@@ -25,7 +25,7 @@ from r1core.choices import Use
 from r1core.errors import RecipeError
 from r1core.stages.base import Job
 from r1core.stages.problems import first_of
-from r1core.store.rows import read_ids, read_rows
+from r1core.store.rows import read_ids, read_rows, response_of
 from r1core.types import Group, Problem, Response, Rollout, Score, Tokens, Verdict
 
 REFUSED = "refused: "
@@ -188,9 +188,7 @@ def _rollout(row: Mapping[str, Any]) -> Rollout:
         language=row["language"],
         meta=row["meta"],
     )
-    response = replace(
-        Response.parse(row["text"], finish=row["finish"], prefilled=row["prefilled"]), tokens=row["tokens"]
-    )
+    response = replace(response_of(row), tokens=row["tokens"])
     reason = row["reason"] if not row["keep"] and row["reason"].startswith(REFUSED) else ""
     return _without_tokens(problem, response, sample=row["sample"], refused=reason.removeprefix(REFUSED))
 

@@ -50,6 +50,7 @@ def set_facts(plan: Plan, own: StagePlan, wanted: EvalSet, problems: Sequence[Pr
         "rewards": {part: _component(plan, "reward", use, options) for part, use, options in rewards},
         "seed": own.seed,
         "keys": KEYS,
+        **({"thinking": wanted.thinking} if wanted.thinking != "required" else {}),
     }
 
 
@@ -113,8 +114,10 @@ def manifest(
 
 
 def templates(marks: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
-    """The models by the template that makes their prompts: more than one group means that they were asked otherwise."""
+    """The models by the template that makes their prompts: more than one group means that they were asked otherwise. Of
+    answers from elsewhere, which have no marks, nobody knows it."""
     groups: dict[str, list[str]] = {}
     for model, own in marks.items():
-        groups.setdefault(own.get(TEMPLATE, ""), []).append(model)
+        if own:
+            groups.setdefault(own.get(TEMPLATE, ""), []).append(model)
     return list(groups.values())

@@ -17,7 +17,7 @@ import numpy as np
 
 from r1core.recipe.schema import EvalSet
 from r1core.stages.estimates import broken_down, interval, mean, pass_at_k
-from r1core.stages.repeated import marked, repeated, rights, standard_errors
+from r1core.stages.repeated import Marked, marked, repeated, rights, standard_errors
 from r1core.types import Floats
 
 Row: TypeAlias = Mapping[str, Any]
@@ -43,7 +43,7 @@ class Measured:
     @property
     def unknown(self) -> list[str]:
         """The sets of which no answer has a verdict: their metrics are NaN."""
-        return [name for name in self.intervals if math.isnan(self.metrics[name])]
+        return [name for name in self.intervals if "/" not in name and math.isnan(self.metrics[name])]
 
 
 def measured(sets: Mapping[str, EvalSet], rows: Mapping[str, Sequence[Row]], *, correct_part: str) -> Measured:
@@ -55,12 +55,14 @@ def measured(sets: Mapping[str, EvalSet], rows: Mapping[str, Sequence[Row]], *, 
         wanted = sets[name]
         rows_PG = by_problem(found, wanted.samples)
         marked_PG = marked(rows_PG, wanted.reward or correct_part, at_least=wanted.at_least)
-        correct = _values([(len(marked_G), rights(marked_G)) for marked_G in marked_PG], wanted.k)
-        errors[name] = standard_errors(correct, marked_PG, k=wanted.k, samples=wanted.samples)
-        metrics[name], intervals[name] = mean(correct), interval(correct, answers=wanted.samples)
+        correct = _correct(marked_PG, wanted.k)
         metrics.update(repeated(name, marked_PG, wanted.samples))
+        for own, k in ((name, wanted.k), *((f"{name}/k={k}", k) for k in wanted.also_k)):
+            values = _correct(marked_PG, k)
+            errors[own] = standard_errors(values, marked_PG, k=k, samples=wanted.samples)
+            metrics[own], intervals[own] = mean(values), interval(values, answers=wanted.samples)
         metrics.update(broken_down(name, [rows_G[0] for rows_G in rows_PG], correct, wanted.by))
-        if len(intervals) == 1:
+        if name == next(iter(rows)):
             metrics.update({key: value for key, value in details(found, correct_part).items() if key not in sets})
     return Measured(metrics=metrics, intervals=intervals, errors=errors)
 
@@ -72,22 +74,25 @@ def by_problem(rows: Sequence[Row], samples: int) -> list[Sequence[Row]]:
 
 def correctness(rows_PG: Sequence[Sequence[Row]], part: str, k: int, *, at_least: float = 0.5) -> Floats:
     """pass@k of each problem, (P,); NaN where there is no verdict on any of its answers."""
-    return _values([(len(m), rights(m)) for m in marked(rows_PG, part, at_least=at_least)], k)
+    return _correct(marked(rows_PG, part, at_least=at_least), k)
 
 
-def _values(counts_P: Sequence[tuple[int, int]], k: int) -> Floats:
-    """pass@k from (known, right) answers to each problem."""
-    values = [pass_at_k(known, right, k) if known else math.nan for known, right in counts_P]
+def _correct(marked_PG: Sequence[Marked], k: int) -> Floats:
+    values = [pass_at_k(len(marked_G), rights(marked_G), k) if marked_G else math.nan for marked_G in marked_PG]
     return np.array(values, dtype=np.float64)
 
 
 def details(rows: Sequence[Row], correct_part: str) -> dict[str, float]:
-    """Means of the other rewards, and what the answers look like."""
+    """Means of the other rewards, and what the answers look like. Where nobody counted tokens, lengths are unknown; so
+    is how answers ended, unless some are known to have been cut off."""
     found: dict[str, list[float]] = defaultdict(list)
+    is_ended = any(row["tokens"] or row["finish"] == "length" for row in rows)
     for row in rows:
         for part, value in row["parts"].items():
             if part != correct_part:
                 found[part].append(value)
-        found["length"].append(row["tokens"])
-        found["clipped_ratio"].append(row["finish"] == "length")
+        if row["tokens"]:
+            found["length"].append(row["tokens"])
+        if is_ended:
+            found["clipped_ratio"].append(row["finish"] == "length")
     return {name: mean(values) for name, values in found.items()}

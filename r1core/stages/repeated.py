@@ -6,8 +6,10 @@
                                   for k = 1 the mean of p (1 - p) / (n - 1) over P, root
     pass@1_se_problem             other problems, too: the spread of the problems' values / sqrt(P)
 
-A vote is cast for a final answer as it reads, with case, width and spaces evened out; an answer without one casts none.
-A majority is worth the share of right marks among its votes; of several equally large ones the mean, as if by lot.
+A vote is cast for the final answer that the set's reward says it read (`Score.extracted`); where it says nothing, for
+the content of the last box or of the answer tags, with case, width and spaces evened out. An answer without one casts
+none; where such an answer is right, there is no telling votes, and no majority. A majority is worth the share of right
+marks among its votes; of several equally large ones the mean, as if by lot.
 P = problems, G = answers to each.
 """
 
@@ -21,11 +23,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from r1core.boxes import boxed
 from r1core.stages.estimates import mean, pass_at_k
+from r1core.store.rows import response_of
 from r1core.types import Floats
 
 Marked: TypeAlias = Sequence[tuple[str | None, bool]]
-"""The answers to one problem that have a verdict: the final answer's text, and whether it is right."""
+"""The answers to one problem that have a verdict: what each votes for, and whether it is right."""
 
 
 def repeated(name: str, marked_PG: Sequence[Marked], samples: int) -> dict[str, float]:
@@ -34,6 +38,8 @@ def repeated(name: str, marked_PG: Sequence[Marked], samples: int) -> dict[str, 
         return {}
     known = [marked_G for marked_G in marked_PG if marked_G]
     curve = {f"{name}/k={k}": mean(pass_at_k(len(m), rights(m), k) for m in known) for k in points(samples)}
+    if any(right and not vote for marked_G in known for vote, right in marked_G):
+        return curve
     return {**curve, f"{name}/cons={samples}": mean(majority(marked_G) for marked_G in known)}
 
 
@@ -51,15 +57,19 @@ def rights(marked_G: Marked) -> int:
 def majority(marked_G: Marked) -> float:
     """What the answer that most answers agree on is worth; 0 where none has a final answer."""
     votes: dict[str, list[bool]] = defaultdict(list)
-    for answer, right in marked_G:
-        if ballot := _ballot(answer):
-            votes[ballot].append(right)
+    for vote, right in marked_G:
+        if vote:
+            votes[vote].append(right)
     most = max(map(len, votes.values()), default=0)
     return mean(sum(own) / most for own in votes.values() if len(own) == most) if votes else 0.0
 
 
-def _ballot(answer: str | None) -> str:
-    return " ".join(unicodedata.normalize("NFKC", answer or "").casefold().split())
+def ballot(row: Mapping[str, Any]) -> str:
+    """What an answer votes for whose reward does not say what it read; "" for nothing."""
+    answer = row["answer"] or ""
+    contents = boxed(answer)
+    final = contents[-1] if contents else answer if response_of(row).tagged else ""
+    return " ".join(unicodedata.normalize("NFKC", final).casefold().split())
 
 
 def standard_errors(values_P: Floats, marked_PG: Sequence[Marked], *, k: int, samples: int) -> dict[str, float]:
@@ -87,9 +97,10 @@ def _jackknife(marked_G: Marked, k: int) -> float | None:
 
 def marked(rows_PG: Sequence[Sequence[Mapping[str, Any]]], part: str, *, at_least: float) -> list[Marked]:
     """Each problem's answers with a verdict on `part`."""
+    is_said = any(part in row.get("extracts", {}) for rows_G in rows_PG for row in rows_G)
     return [
         [
-            (row["answer"], row["parts"][part] >= at_least)
+            (row.get("extracts", {}).get(part, "") if is_said else ballot(row), row["parts"][part] >= at_least)
             for row in rows_G
             if row["status"] != "infrastructure" and part in row["parts"]
         ]

@@ -81,7 +81,7 @@ def _reviewed(row: dict[str, Any], reviews: Mapping[Key, Review], counts: Counte
 
 def _rewritten(row: Mapping[str, Any], text: str) -> dict[str, Any]:
     """The columns of another text: split anew; nobody has counted its tokens or scored it."""
-    response = Response.parse(text, prefilled=row["prefilled"])
+    response = Response.parse(text, prefilled=row["prefilled"], apart=bool(row.get("apart")))
     return {
         "text": text,
         "thinking": response.thinking,

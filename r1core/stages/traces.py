@@ -236,13 +236,16 @@ def _entry(rollout: Rollout) -> dict[str, Any]:
         "tokens_in": None,
         "tokens": len(rollout.completion_ids) or response.tokens,
         "refused": rollout.refused,
+        **({"apart": True} if response.apart else {}),
         **({"ids": rollout.completion_ids.tolist()} if len(rollout.completion_ids) else {}),
     }
 
 
 def _rollout(entry: Mapping[str, Any], request: SampleRequest, place: int) -> Rollout:
     """The answer to a request that an entry tells."""
-    response = Response.parse(entry["text"], finish=entry["finish"], prefilled=entry["prefilled"])
+    response = Response.parse(
+        entry["text"], finish=entry["finish"], prefilled=entry["prefilled"], apart=entry.get("apart", False)
+    )
     return Rollout(
         problem=request.problem,
         sample=place,

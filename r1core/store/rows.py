@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from r1core.store.files import finite, writing
 from r1core.types import Answer, Problem, Response, Rollout, Score, Verdict
 
 _ROW_GROUP = 1024  # rows; part of the bytes, so fixed
-_JSON = ("messages", "reference", "meta", "parts")
+_JSON = ("messages", "reference", "meta", "parts", "extracts")
 PRELOAD = ("pyarrow.parquet", "pandas")
 """What a process imports at its first row: pyarrow looks for pandas before it takes a list; nothing here uses it."""
 COLUMNS: Mapping[str, str] = {
-    **dict.fromkeys(("id", "domain", "language", *_JSON), "string"),
+    **dict.fromkeys(("id", "domain", "language", "messages", "reference", "meta", "parts"), "string"),
     "sample": "int64",
     **dict.fromkeys(("prefilled", "text", "thinking", "answer", "finish"), "string"),
     "tokens": "int64",
@@ -32,6 +32,9 @@ COLUMNS: Mapping[str, str] = {
     "keep": "bool",
     "reason": "string",
 }
+OPTIONAL: Mapping[str, tuple[str, Any]] = {"apart": ("bool", False), "extracts": ("string", {})}
+"""Columns (and what stands in for none) of parts in which a row has them: an answer that came apart from its thinking;
+what rewards read of it."""
 
 
 def rollout_row(rollout: Rollout, score: Score | None, verdict: Verdict) -> dict[str, Any]:
@@ -57,6 +60,7 @@ def rollout_row(rollout: Rollout, score: Score | None, verdict: Verdict) -> dict
         "parts": {} if score is None else dict(score.parts),
         "keep": verdict.keep,
         "reason": verdict.reason,
+        **({"apart": True} if response.apart else {}),
     }
 
 
@@ -75,9 +79,15 @@ def problem_of(row: Mapping[str, Any]) -> Problem:
     )
 
 
+def response_of(row: Mapping[str, Any]) -> Response:
+    """The row's text, split."""
+    is_apart = bool(row.get("apart"))
+    return Response.parse(row["text"], finish=row["finish"], prefilled=row["prefilled"], apart=is_apart)
+
+
 def answer_of(row: Mapping[str, Any]) -> Answer:
     """The row's answer with its score."""
-    response = Response.parse(row["text"], finish=row["finish"], prefilled=row["prefilled"])
+    response = response_of(row)
     score = Score(value=row["score"], status=row["status"] or "infrastructure", parts=row["parts"])
     return Answer(problem=problem_of(row), response=response, score=score)
 
@@ -85,9 +95,10 @@ def answer_of(row: Mapping[str, Any]) -> Answer:
 def write_rows(
     folder: Path, rows: Sequence[Mapping[str, Any]], *, part: int = 0, columns: Mapping[str, str] = COLUMNS
 ) -> Path:
-    """Write one part; returns its path. Raises KeyError when a row lacks a column. Types are arrow's names, with []
-    behind for lists."""
+    """Write one part; returns its path. Raises KeyError when a row lacks a column that is not `OPTIONAL`. Types are
+    arrow's names, with [] behind for lists."""
     arrow, parquet = _pyarrow()
+    columns = {**columns, **{name: kind for name, (kind, _) in OPTIONAL.items() if any(map(_has(name), rows))}}
     schema = arrow.schema([(name, _arrow_type(arrow, alias)) for name, alias in columns.items()])
     path = folder / f"part-{part:05d}.parquet"
     table = arrow.Table.from_pylist([_to_disk(row, columns) for row in rows], schema=schema)
@@ -159,9 +170,13 @@ def _arrow_type(arrow: Any, alias: str) -> Any:
     return arrow.list_(plain) if alias.endswith("[]") else plain
 
 
+def _has(name: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda row: bool(row.get(name))
+
+
 def _to_disk(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    found = {name: row[name] for name in columns}
-    for name in _JSON:
+    found = {name: row.get(name, OPTIONAL[name][1]) if name in OPTIONAL else row[name] for name in columns}
+    for name in set(_JSON) & found.keys():
         found[name] = json.dumps(finite(found[name]), ensure_ascii=False, sort_keys=True, allow_nan=False)
     if not math.isfinite(found["score"]):
         found["score"] = None

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"types", "errors", "suggest", "untrusted", "keys", "events", "usage", "orphans"}
-    | {"world", "ngrams", "reflection", "model_names", "reasoning_stream"},
+    | {"world", "ngrams", "reflection", "model_names", "reasoning_stream", "boxes"},
     {"choices", "schedules", "estimates", "components", "contexts", "hookspecs", "batching", "losses", "endpoints"}
     | {"architectures", "policies"},
     {"plugins", "plugin_host", "recipe"},
@@ -46,6 +46,7 @@ PUBLIC = {
     "suggest",
     "model_names",
     "reasoning_stream",
+    "boxes",
 }
 """What built-in plugins may import of r1core."""
 PUBLIC_MODULES = ("r1core.store.rows.", "r1core.store.ledger.", "r1core.recipe.loader.")

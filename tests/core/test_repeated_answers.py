@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from r1core.recipe.schema import EvalSet
 from r1core.stages.estimates import pass_at_k
 from r1core.stages.measured import measured
-from r1core.stages.repeated import majority, points, repeated, standard_errors
+from r1core.stages.repeated import ballot, majority, points, repeated, standard_errors
+from r1core.types import Response
 
 # --- the curve -------------------------------------------------------------------------------------
 
@@ -49,17 +51,61 @@ def test_problems_without_a_verdict_count_nowhere() -> None:
     [
         ([("7", True), ("7", True), ("8", False)], 1.0),
         ([("8", False), ("8", False), ("7", True)], 0.0),
-        ([(" 7 ", True), ("\uff17", True), ("8", False)], 1.0),
-        ([("b  C", True), ("B c", True), ("x", False)], 1.0),  # case, width and spaces say nothing
         ([("7", True), ("8", False)], 0.5),  # a tie is drawn by lot
         ([("7", True), ("8", False), ("9", False)], 1 / 3),
-        ([("7", True), (None, False), (None, False), ("", False)], 1.0),  # who says nothing casts no vote
-        ([(None, False)], 0.0),
+        ([("7", True), ("", False), ("", False)], 1.0),  # who says nothing casts no vote
+        ([("", False)], 0.0),
         ([("7", True), ("7", False)], 0.5),  # a judge that is of two minds
     ],
 )
-def test_the_majority_is_worth_what_its_answer_is(answers: list[tuple[str | None, bool]], worth: float) -> None:
+def test_the_majority_is_worth_what_its_answer_is(answers: list[tuple[str, bool]], worth: float) -> None:
     assert majority(answers) == pytest.approx(worth)
+
+
+def answer_row(said: str, right: bool, **more: Any) -> dict[str, Any]:
+    """A row as an evaluation leaves it, of a text behind a think block."""
+    text = f"<think>so</think>{said}"
+    response = Response.parse(text)
+    return {"id": "p", "text": text, "prefilled": "", "finish": "stop", "answer": response.answer, "tokens": 3,
+            "parts": {"right": float(right)}, "status": "verdict", "domain": "", "language": "", "meta": {},
+            **more}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "vote"),
+    [
+        (r"First \boxed{1}, no: it is \boxed{\frac{1}{2}}.", r"\frac{1}{2}"),
+        ("<answer> \uff17 b  C</answer>", "7 b c"),  # case, width and spaces say nothing
+        (r"<answer>It is \boxed{7}.</answer>", "7"),
+        ("a thought without a last line", ""),
+        (r"\boxed{never closed", ""),
+    ],
+)
+def test_an_answer_votes_for_its_last_box_or_what_stands_in_its_tags(said: str, vote: str) -> None:
+    assert ballot(answer_row(said, False)) == vote
+
+
+def cons(*rows: dict[str, Any]) -> float | None:
+    sets = {"pass@1": EvalSet(problems="any", samples=len(rows))}
+    return measured(sets, {"pass@1": rows}, correct_part="right").metrics.get(f"pass@1/cons={len(rows)}")
+
+
+def test_boxed_answers_in_different_words_are_one_vote() -> None:
+    worded = [answer_row(f"{words} \\boxed{{42}}.", True) for words in ("So it is", "Thus", "Therefore")]
+    wrong = [answer_row(f"It is \\boxed{{{n}}}.", False) for n in (41, 41)]
+    assert cons(*worded, *wrong) == 1.0
+
+
+def test_votes_are_what_the_reward_says_it_read_and_nothing_else_where_it_says_so() -> None:
+    half = [answer_row(text, True, extracts={"right": "1/2"}) for text in ("0.5", r"\frac12", "1/2")]
+    wrong = [answer_row(r"\boxed{7}", False, extracts={"right": "7"})] * 2
+    unread = [answer_row(r"\boxed{8}", False, extracts={})] * 4
+    assert cons(*half, *wrong, *unread) == 1.0
+
+
+def test_a_right_answer_without_a_vote_leaves_the_majority_unsaid() -> None:
+    assert cons(answer_row("def f(): pass", True), answer_row("def g(): pass", False)) is None
+    assert cons(answer_row("no idea", False), answer_row("none", False)) == 0.0
 
 
 # --- error bars ------------------------------------------------------------------------------------
@@ -103,10 +149,9 @@ def test_sampling_noise_of_pass_at_1_is_what_repeating_the_sampling_gives() -> N
 
 def test_a_row_carries_both_error_bars_the_curve_and_the_vote() -> None:
     rows = [
-        {"id": str(p), "answer": str(right), "parts": {"right": float(right)}, "status": "verdict", "tokens": 3,
-         "finish": "stop", "domain": "", "language": "", "meta": {}}
+        answer_row(f"<answer>{right}</answer>", bool(right), id=str(p))
         for p, right in itertools.product(range(2), (1, 0, 1))
-    ]  # fmt: skip
+    ]
     sets = {"pass@1": EvalSet(problems="any", samples=3)}
     found = measured(sets, {"pass@1": rows}, correct_part="right").row("m")["metrics"]
     assert found["pass@1_se_sampling"] == pytest.approx(math.sqrt(2 * (2 / 9) / 2) / 2)

@@ -90,7 +90,7 @@ def _reference(row: Mapping[str, Any], starter: str) -> dict[str, Any]:
 
 def _called(test: Mapping[str, Any]) -> dict[str, Any]:
     """A call: each line of the input is an argument, as JSON."""
-    lines = [line for line in test["input"].splitlines() if line.strip()]
+    lines = [line for line in test["input"].split("\n") if line.strip()]
     return {"input": [_json(line, "input of a test") for line in lines], "output": _json(test["output"], "output")}
 
 

@@ -84,7 +84,7 @@ def read_rows(config: JudgeConfig) -> list[Row]:
     """The questions. Raises RecipeError for a file that does not hold them."""
     path = Path(config.preflight.path) if config.preflight.path else BUILT_IN
     try:
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        lines = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
         rows = [Row(prompt=str(row["prompt"]), gold=str(row["gold"]), answer=str(row["answer"])) for row in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecipeError(

@@ -1,5 +1,7 @@
 r"""Where the final answer stands: in a \boxed{}, or in <answer> tags. Only the text after the last `</think>` counts.
 
+One that came apart from its thinking is in its place without tags, too.
+
 Another final answer beside a box is one more answer. A box that never closes, a tag that stands beside other text, a
 box within a box with something else in it are no place to look for an answer in.
 """
@@ -30,11 +32,12 @@ _MARKS = ("**", "`", "*")
 def final_answers(response: Response, where: Where) -> list[str]:
     """The different final answers, in order. Raises UnreadableError with "format" or "no_answer"."""
     text = response.answer
-    if response.thinking is None or text is None:
+    if text is None or (response.thinking is None and not response.apart):
         raise UnreadableError("format")
     if not text:
         raise UnreadableError("no_answer")
-    if not response.tagged and (where == "tags" or "<answer>" in text or "</answer>" in text):
+    in_place = response.tagged or response.apart
+    if not response.tagged and ((where == "tags" and not in_place) or "<answer>" in text or "</answer>" in text):
         raise UnreadableError("format")
     found = _boxes(text) if where != "tags" or "\\boxed" in text else []
     if found:
@@ -43,7 +46,7 @@ def final_answers(response: Response, where: Where) -> list[str]:
         if response.tagged:
             return contents
         return [*contents, *other_answers(text[: found[0][0]], text[found[-1][1] :], contents[-1])]
-    if where == "boxed" or not response.tagged:
+    if where == "boxed" or not in_place:
         raise UnreadableError("no_answer")
     return [bare(text)]
 

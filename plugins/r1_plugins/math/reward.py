@@ -26,6 +26,7 @@ from r1_plugins.math.shapes import Equation, Several, Shape, Tuple, Value
 from r1_plugins.math.token import Token, UnreadableError
 from r1_plugins.math.tokens import tokens_of
 from r1_plugins.math.trees import Rules
+from r1_plugins.math.votes import vote_for, vote_of
 from r1core.components import Reward
 from r1core.types import Problem, Response, Score, Sentinel
 
@@ -71,11 +72,15 @@ class Math(Reward):
             return Score(value=0.0, reason="truncated")
         try:
             answers = final_answers(response, self.config.where)
+        except UnreadableError as error:
+            return Score(value=0.0, reason=_label(error))
+        try:
             reasons = [self._reason(gold, answers) for gold in golds]
         except UnreadableError as error:
-            return Score(value=0.0, reason=str(error) if str(error) in _OWN else "unreadable")
-        reason = "correct" if "correct" in reasons else reasons[0]
-        return Score(value=float(reason == "correct"), reason=reason)
+            reasons = [_label(error)]
+        if "correct" in reasons:
+            return Score(value=1.0, reason="correct", extracted=vote_for(golds[reasons.index("correct")]))
+        return Score(value=0.0, reason=reasons[0], extracted=vote_of(answers, golds[0].asked))
 
     def refuses(self, problem: Problem) -> str:
         """Why the reference cannot be compared with, "" where it can."""
@@ -123,6 +128,10 @@ class Math(Reward):
         if not self.config.allow_unevaluated and any(restated(tokens, gold) for tokens in answers):
             return "restated"
         return "correct"
+
+
+def _label(error: UnreadableError) -> str:
+    return str(error) if str(error) in _OWN else "unreadable"
 
 
 def _spelled(tokens: Sequence[Token]) -> list[str]:

@@ -5,7 +5,8 @@
     content: <think>R</think>A            no parser on the server     as it is
     content: R</think>A                   its template opened it      <think>\n in front
 
-An answer that was cut off while it was thinking has an open think block, as one of ours would.
+An answer that was cut off while it was thinking has an open think block, as one of ours would. Where content has no
+think tags of its own it is the answer (`apart`): the server may have dropped the tags around it, or any thinking.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Reply:
     tokens_in: int | None = None
     tokens_out: int | None = None
     refused: str = ""
+    apart: bool = False
 
     @classmethod
     def of(cls, raw: Any) -> Reply | None:
@@ -55,6 +57,7 @@ class Reply:
             finish="length" if finish in FINISHES else "stop",
             tokens_in=tokens_in,
             tokens_out=tokens_out,
+            apart=bool(content and content.strip()) and OPEN not in content and CLOSE not in content,
         )
 
 

@@ -241,7 +241,7 @@ def _reason(error: EndpointError) -> str:
 
 
 def _rollout(question: Question, reply: Reply) -> Rollout:
-    response = Response.parse(reply.text, finish=reply.finish)
+    response = Response.parse(reply.text, finish=reply.finish, apart=reply.apart)
     return Rollout(
         problem=question.request.problem,
         sample=question.place,

@@ -8,17 +8,20 @@ A rule reads the problem's reference (`gold`) and says what an answer is worth b
         def verdict(self, gold, answer): ...
 
 An answer that is cut off, out of form or empty is worth what the rule's `nothing` says, whatever it may
-hold. A gold that cannot be read is said before a run (`refuses`), and never becomes a number.
+hold. One that came apart from its thinking, as endpoints send it, is in form. A gold that cannot be read is said
+before a run (`refuses`), and never becomes a number.
 """
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field
 
+from r1core.boxes import boxed
 from r1core.components import Reward
 from r1core.types import Problem, Response, Score, Sentinel
 
@@ -39,10 +42,14 @@ class AnswerRule(Reward, Generic[Gold]):
 
     class Config(Reward.Config):
         require_tags: bool = Field(
-            True, description="whether the answer must stand in <answer> tags; one closed think block is always needed"
+            True,
+            description="whether the answer must stand in <answer> tags; one closed think block is always needed; "
+            "neither is of an answer that an endpoint sends apart from its thinking",
         )
 
     config: Config
+    reads_boxes: ClassVar[bool] = False
+    """Whether an answer without tags that has boxes, all with one content, is that content."""
 
     @abc.abstractmethod
     def gold(self, problem: Problem) -> Gold:
@@ -51,6 +58,10 @@ class AnswerRule(Reward, Generic[Gold]):
     @abc.abstractmethod
     def verdict(self, gold: Gold, answer: str) -> Score:
         """What an answer is worth; it is not empty, and whole."""
+
+    def vote(self, gold: Gold, answer: str) -> str:
+        """The answer as it is counted for a majority: the same for equal answers, "" for none."""
+        return ""
 
     def nothing(self, gold: Gold) -> float:
         """What it is worth to give no answer that can be judged."""
@@ -63,7 +74,10 @@ class AnswerRule(Reward, Generic[Gold]):
         except GoldError as error:
             return Score(value=float("nan"), status="infrastructure", reason=error.reason)
         missing = self._missing(response)
-        return Score(value=self.nothing(gold), reason=missing) if missing else self.verdict(gold, response.answer or "")
+        if missing:
+            return Score(value=self.nothing(gold), reason=missing)
+        answer = self._final(response)
+        return replace(self.verdict(gold, answer), extracted=self.vote(gold, answer))
 
     def refuses(self, problem: Problem) -> str:
         """What is wrong with the reference."""
@@ -76,9 +90,15 @@ class AnswerRule(Reward, Generic[Gold]):
     def _missing(self, response: Response) -> str:
         if response.finish == "length":
             return "truncated"
-        if response.thinking is None or (self.config.require_tags and not response.tagged):
+        in_form = response.thinking is not None and (response.tagged or not self.config.require_tags)
+        if not (in_form or response.apart):
             return "format"
         return "" if response.answer else "no_answer"
+
+    def _final(self, response: Response) -> str:
+        answer = response.answer or ""
+        contents = set(boxed(answer)) if self.reads_boxes and not response.tagged else set()
+        return contents.pop() if len(contents) == 1 else answer
 
 
 def known(reference: Any, worth: Sequence[tuple[str, float]], *, meta: dict[str, Any] | None = None) -> list[Sentinel]:

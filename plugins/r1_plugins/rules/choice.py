@@ -94,9 +94,17 @@ class Choice(AnswerRule[Choices]):
 
     def verdict(self, gold: Choices, answer: str) -> Score:
         """1 or 0."""
-        said = _boxed(answer, gold) if self.config.boxed else _said(answer, gold)
+        said = self._said(gold, answer)
         reason = said if said in ("several", "no_choice") else "correct" if said == gold.right else "wrong"
         return Score(value=float(reason == "correct"), reason=reason)
+
+    def vote(self, gold: Choices, answer: str) -> str:
+        """The label."""
+        said = self._said(gold, answer)
+        return "" if said in ("several", "no_choice") else said
+
+    def _said(self, gold: Choices, answer: str) -> str:
+        return _boxed(answer, gold) if self.config.boxed else _said(answer, gold)
 
     def sentinels(self) -> Sequence[Sentinel]:
         """The first label is right, the second wrong, both are no answer."""

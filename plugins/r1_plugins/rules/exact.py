@@ -27,6 +27,7 @@ class Exact(AnswerRule[frozenset[str]]):
     """1 when the final answer equals the reference (or one of a list of references), else 0."""
 
     name = "exact"
+    reads_boxes = True
     gold_form: ClassVar[str] = "a text, a number, true or false; or a list of them, each of which is right"
 
     class Config(AnswerRule.Config):
@@ -54,6 +55,11 @@ class Exact(AnswerRule[frozenset[str]]):
         """1 or 0."""
         right = self._plain(answer) in gold
         return Score(value=float(right), reason="correct" if right else "wrong")
+
+    def vote(self, gold: frozenset[str], answer: str) -> str:
+        """The answer, made comparable; of several spellings that are right one stands for all."""
+        plain = self._plain(answer)
+        return min(gold) if plain in gold else plain
 
     def sentinels(self) -> Sequence[Sentinel]:
         """One right, one wrong."""

@@ -25,6 +25,7 @@ class Format(Reward):
     """1 for `<think>...</think><answer>...</answer>` with thinking and an answer in it, else 0."""
 
     name = "format"
+    judges_form = True
     gold_form: ClassVar[str] = "any, or none: it is not looked at"
 
     class Config(Reward.Config):

@@ -95,6 +95,12 @@ class GradedAnswers(AnswerRule[Graded]):
         reason = "correct" if value == 1 else "unknown" if not gold.worth.keys() & {*found} else "partly"
         return Score(value=value, reason=reason if value > 0 or reason == "unknown" else "wrong")
 
+    def vote(self, gold: Graded, answer: str) -> str:
+        """The names, in the reference's spelling; none where there are too many."""
+        if len(answer) > MAX_CHARACTERS:
+            return ""
+        return "; ".join(sorted(set(self._names(answer, gold))))
+
     def sentinels(self) -> Sequence[Sentinel]:
         """A right name, a wrong one, and both."""
         reference = {"correct": ["Abigail Adams"], "wrong": [{"answer": "Martha Washington", "score": -1}]}

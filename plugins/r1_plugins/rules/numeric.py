@@ -38,6 +38,7 @@ class Numeric(AnswerRule[Quantity]):
     """1 for the reference's number, in any unit of its kind and within the tolerance, else 0."""
 
     name = "numeric"
+    reads_boxes = True
     gold_form: ClassVar[str] = (
         "a number, or a text that is one; or {value, unit, tolerance: {relative: share} or {absolute: number}}, "
         "the last two where there are any"
@@ -83,6 +84,14 @@ class Numeric(AnswerRule[Quantity]):
             return Score(value=0.0, reason=value)
         right = abs(value - gold.value) <= gold.slack
         return Score(value=float(right), reason="correct" if right else "wrong")
+
+    def vote(self, gold: Quantity, answer: str) -> str:
+        """The value in the reference's unit; what is within the tolerance is one value."""
+        found = read_quantity(answer, decimal_comma=self.config.decimal_comma)
+        value = self._in_unit_of(gold, *found) if found is not None else ""
+        if isinstance(value, str):
+            return " ".join(answer.split())
+        return str(gold.value if abs(value - gold.value) <= gold.slack else value)
 
     def sentinels(self) -> Sequence[Sentinel]:
         """A number is right written as a fraction and wrong when it is far off, whatever the options."""
