@@ -2,6 +2,7 @@ r"""Measure models, endpoints or recorded answers on any problems.
 
     r1 eval runs/distill/stages/teacher runs/distill/stages/student_distilled --problems jsonl:held_out.jsonl
     r1 eval http://127.0.0.1:8000/v1#r1 --problems '{use: playground, split: held_out}' --samples 8 --k 4
+    r1 eval Qwen/Qwen2.5-1.5B-Instruct --preset math_500
     r1 eval --answers recorded.jsonl --reward math --gate 'pass@1>=0.7'
 
 A small recipe is written and run, so an evaluation is an ordinary run: the same command goes on where it was stopped.
@@ -16,6 +17,7 @@ from typing import Any
 
 import click
 
+from r1core.errors import RecipeError
 from r1core.hookspecs import hookimpl
 from r1core.untrusted import untrusted
 
@@ -28,9 +30,18 @@ from r1core.untrusted import untrusted
 @click.option(
     "--answers", type=click.Path(path_type=Path), metavar="FILE", help="Score recorded answers: JSONL, or rows."
 )
-@click.option("--reward", default="accuracy", show_default=True, metavar="NAME", help="Says what is right.")
+@click.option(
+    "--reward", default="accuracy", show_default=True, metavar="NAME", help="Says what is right; or {use: ...}."
+)
+@click.option(
+    "--thinking",
+    default="required",
+    show_default=True,
+    type=click.Choice(["required", "optional"]),
+    help="optional: a text without think tags is an answer.",
+)
 @click.option("--samples", default=1, show_default=True, type=click.IntRange(min=1), help="Answers to each problem.")
-@click.option("--k", default=1, show_default=True, type=click.IntRange(min=1), help="pass@k, from all samples.")
+@click.option("--k", default=1, show_default=True, type=click.IntRange(min=1), help="pass@k beside pass@1.")
 @click.option("--temperature", default=0.6, show_default=True, type=click.FloatRange(min=0), help="0 is greedy.")
 @click.option("--top-p", default=0.95, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Nucleus.")
 @click.option(
@@ -63,6 +74,7 @@ def evaluate(
     data: Path | None,
     answers: Path | None,
     reward: str,
+    thinking: str,
     samples: int,
     k: int,
     temperature: float,
@@ -85,11 +97,15 @@ def evaluate(
     URL alone where it has one model.
     """
     from r1_plugins.eval.against import beside
-    from r1_plugins.eval.endpoints import named
+    from r1_plugins.eval.endpoints import named, reading
+    from r1_plugins.eval.losing import losing
     from r1_plugins.eval.recorded import as_jsonl
     from r1_plugins.eval.reflecting import reflecting
     from r1_plugins.eval.written import Asked, fitting, folder_of, set_name, write
 
+    if data is not None and name is None:
+        fix = "give --preset NAME, or the rows by --problems"
+        raise RecipeError("these rows belong to a preset, and none is named", where="--data", fix=fix)
     asked = Asked(
         models=named(models, key),
         problems=problems,
@@ -99,27 +115,36 @@ def evaluate(
         k=k,
         temperature=temperature,
         top_p=top_p,
-        max_new_tokens=max_new_tokens if _said(context, "max_new_tokens") else fitting(models, max_new_tokens),
+        max_new_tokens=max_new_tokens,
         limit=limit,
         seed=seed,
         greedy=greedy,
         key=key,
         gates=gates,
+        thinking=thinking,
+        sets=sets,
         gate_against=gate_against,
         against=against,
         fetch=not dry_run,
     )
     asked = asked if name is None else replace(asked, **_unsaid(context, name, data))
+    if not _said(context, "max_new_tokens"):
+        most = fitting(asked.models, asked.max_new_tokens, reading(asked.models, key))
+        if name is not None and most < asked.max_new_tokens:
+            click.echo(f"answers have at most {most} tokens, not {asked.max_new_tokens}: a model reads no more")
+        asked = replace(asked, max_new_tokens=most)
     folder = run_dir or folder_of(asked, sets)
     recipe = write(asked, folder)
     arguments = [str(recipe), "--run-dir", str(folder), *(part for each in sets for part in ("--set", each))]
     _recipe([*arguments, "--dry-run"] if dry_run else arguments)
     if dry_run:
         return
-    for model, found in reflecting(folder, set_name(asked)).items():
+    for line in losing(folder, set_name()):
+        click.echo(untrusted(line))
+    for model, found in reflecting(folder, set_name()).items():
         click.echo(untrusted(f"{model}: {found['words_per_1000']:.2f} reflection words in 1,000"))
     if against is not None:
-        click.echo("\n".join(beside(folder, against, [set_name(asked), *(["greedy"] if greedy else [])])))
+        click.echo("\n".join(beside(folder, against, [set_name(), *(["greedy"] if greedy else [])])))
 
 
 def _unsaid(context: click.Context, name: str, data: Path | None) -> dict[str, Any]:

@@ -56,6 +56,11 @@ def _read(path: Path, where: str) -> Earlier:
         raise RecipeError(str(error), where=where, fix=fix) from error
 
 
+def _alike(mean: float) -> str:
+    """Where the problems differ by so little that no interval can be told."""
+    return "the same on every problem" if mean == 0 else "by as much on every problem"
+
+
 def beside(folder: Path, path: Path, names: Sequence[str]) -> Iterator[str]:
     """Rows of both on each set, and how each model differs from each of the earlier, on the same problems."""
     for name in names:
@@ -77,5 +82,5 @@ def _paired(folder: Path, path: Path, name: str) -> Iterator[str]:
     for model in own:
         for other in others:
             if (gap := paired([(model, other)], name)) is not None:
-                sure = "the same on every problem" if gap.low != gap.low else f"[{gap.low:+.3f}, {gap.high:+.3f}]"
+                sure = f"[{gap.low:+.3f}, {gap.high:+.3f}]" if gap.low == gap.low else _alike(gap.mean)
                 yield untrusted(f"{model.id} less {other.id} (earlier), {name}: {gap.mean:+.3f} {sure}")

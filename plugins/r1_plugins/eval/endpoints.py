@@ -10,6 +10,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from typing import Any
 
 from r1core.errors import RecipeError, SetupError
 
@@ -21,6 +22,18 @@ def named(models: Sequence[str], key: str | None) -> tuple[str, ...]:
     """The same, each endpoint as URL#NAME. Raises SetupError for one that is down, RecipeError where it has several
     models, or none, and the address names none."""
     return tuple(_named(model, key) if ENDPOINT.match(model) else model for model in models)
+
+
+def reading(models: Sequence[str], key: str | None) -> dict[str, int]:
+    """How many tokens each endpoint's model reads, of those whose server says it (`max_model_len`)."""
+    found: dict[str, int] = {}
+    for given in models:
+        if ENDPOINT.match(given):
+            url, _, model = given.partition("#")
+            own = next((each for each in _listed(_asked(url, key)) if each.get("id") == model), {})
+            if isinstance(own.get("max_model_len"), int):
+                found[given] = own["max_model_len"]
+    return found
 
 
 def _named(given: str, key: str | None) -> str:
@@ -55,7 +68,12 @@ def _asked(url: str, key: str | None) -> bytes:
 
 
 def _ids(reply: bytes) -> list[str]:
+    return [str(each["id"]) for each in _listed(reply) if "id" in each]
+
+
+def _listed(reply: bytes) -> list[dict[str, Any]]:
+    """The models of the reply, as objects."""
     try:
-        return [str(each["id"]) for each in json.loads(reply)["data"]]
+        return [each for each in json.loads(reply)["data"] if isinstance(each, dict)]
     except (ValueError, KeyError, TypeError):
         return []

@@ -53,7 +53,7 @@ def counted(path: Path) -> tuple[int, bool]:
     counts: dict[int, int] = {}
     ends: set[bool] = set()
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
             if line.strip():
                 row = json.loads(line)
                 counts.setdefault(len(row["answers"]), number)

@@ -6,19 +6,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from r1_plugins.eval.against import gates_against, gates_not_below
 from r1_plugins.eval.endpoints import ENDPOINT
+from r1_plugins.eval.gates import bounds, check_gates
 from r1_plugins.eval.recorded import counted
 from r1core.errors import RecipeError
 from r1core.store import read_json, write_json
 
-GATE = re.compile(r"\s*([^\s<>=]+)\s*(>=|<=)\s*([-+.\deE]+)\s*")
-PROMPTS = 1_000_000
+MAP = "write '{use: NAME, key: value}'"
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]+")
 
 
@@ -40,6 +40,9 @@ class Asked:
     greedy: bool
     key: str | None
     gates: Sequence[str]
+    thinking: str = "required"
+    sets: Sequence[str] = ()
+    """Keys of the recipe that are overridden: they may measure more."""
     gate_against: Path | None = None
     against: Path | None = None
     fetch: bool = True
@@ -63,9 +66,11 @@ def folder_of(asked: Asked, sets: Sequence[str]) -> Path:
     return Path("runs") / f"eval-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def fitting(models: Sequence[str], most: int) -> int:
-    """At most `most` tokens for an answer, and half of what the smallest of the folders reads; 1 at least."""
+def fitting(models: Sequence[str], most: int, elsewhere: Mapping[str, int] | None = None) -> int:
+    """At most `most` tokens for an answer, and half of what the smallest model reads: the folders say it, and of
+    endpoints those that are in `elsewhere`; 1 at least."""
     for given in models:
+        most = min(most, (elsewhere or {}).get(given, 2 * most) // 2)
         for path in (Path(given) / "config.json", Path(given) / "model" / "config.json"):
             if path.is_file():
                 positions = read_json(path).get("max_position_embeddings")
@@ -73,9 +78,9 @@ def fitting(models: Sequence[str], most: int) -> int:
     return max(most, 1)
 
 
-def set_name(asked: Asked) -> str:
-    """The sampled set's name, which is its metric's."""
-    return f"pass@{asked.k}"
+def set_name() -> str:
+    """The sampled set's name, which is its metric's: pass@1, whichever k is measured beside it."""
+    return "pass@1"
 
 
 def recipe(asked: Asked) -> dict[str, Any]:
@@ -87,13 +92,19 @@ def recipe(asked: Asked) -> dict[str, Any]:
         fix = "take more samples, or a smaller k"
         raise RecipeError(f"pass@{asked.k} needs at least {asked.k} samples, got {samples}", where="--k", fix=fix)
     stages = _models(asked, source)
-    sampled = {"problems": source, "limit": asked.limit, "samples": samples, "k": asked.k}
-    sets: dict[str, Any] = {set_name(asked): {**sampled, **_drawn(asked)}}
+    sampled = {"problems": source, "limit": asked.limit, "samples": samples, **_drawn(asked)}
+    further = {"also_k": [asked.k]} if asked.k > 1 else {}
+    read = {"thinking": asked.thinking} if asked.thinking != "required" else {}
+    sets: dict[str, Any] = {set_name(): {**sampled, **further, **read}}
     local = [name for name, stage in stages.items() if "import" in stage]
     if asked.greedy:
         if not local:
             raise RecipeError("only folders and hub ids are asked greedily", where="--greedy", fix="leave it out")
-        sets["greedy"] = {"problems": source, "limit": asked.limit, "temperature": 0.0, "models": local}
+        sets["greedy"] = {"problems": source, "limit": asked.limit, "temperature": 0.0, "models": local, **read}
+    reward = yaml_map(asked.reward, "--reward") if isinstance(asked.reward, str) else asked.reward
+    beside = [each for each in ("format", "language") if each != _used(reward)]
+    if not asked.sets:
+        check_gates(asked.gates, sets, beside)
     return {
         "r1": 1,
         "name": "eval",
@@ -104,7 +115,7 @@ def recipe(asked: Asked) -> dict[str, Any]:
             "evaluation": {
                 "evaluate": {"sets": sets},
                 "models": list(stages),
-                "rewards": [asked.reward, *(each for each in ("format", "language") if each != asked.reward)],
+                "rewards": [reward, *beside],
                 "sampling": {"max_new_tokens": asked.max_new_tokens},
                 "policy": "transformers",
                 "sampler": "native",
@@ -117,7 +128,7 @@ def recipe(asked: Asked) -> dict[str, Any]:
 
 
 def _gates(asked: Asked, sets: dict[str, list[str]], models: Sequence[str]) -> list[dict[str, Any]]:
-    found = [bound for gate in asked.gates for bound in _bounds(gate, models)]
+    found = list(bounds(asked.gates, models))
     found += gates_against(asked.against, sets) if asked.against is not None else []
     return found + (list(gates_not_below(asked.gate_against, sets)) if asked.gate_against is not None else [])
 
@@ -179,16 +190,26 @@ def _source(asked: Asked) -> tuple[Any, int]:
     kind, colon, path = asked.problems.partition(":")
     if colon and kind.isidentifier():
         return {"use": kind, "path": str(Path(path).resolve())}, asked.samples
-    if asked.problems.startswith("{"):
-        from ruamel.yaml import YAML
-
-        return json.loads(json.dumps(YAML(typ="safe").load(asked.problems))), asked.samples
-    return {"use": asked.problems}, asked.samples
+    found = yaml_map(asked.problems, "--problems")
+    return {"use": found} if isinstance(found, str) else found, asked.samples
 
 
-def _bounds(gate: str, models: Sequence[str]) -> list[dict[str, Any]]:
-    match = GATE.fullmatch(gate)
-    if match is None:
-        raise RecipeError(f"{gate!r} is no limit", where="--gate", fix="write 'pass@1>=0.7'")
-    metric, sign, value = match.groups()
-    return [{"metric": f"{model}/{metric}", "min" if sign == ">=" else "max": float(value)} for model in models]
+def yaml_map(text: str, where: str) -> str | dict[str, Any]:
+    """`{use: ..., ...}` as it is in a recipe, or a name alone. Raises RecipeError for what is no such map."""
+    if not text.lstrip().startswith("{"):
+        return text
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        found = YAML(typ="safe").load(text)
+        plain = json.loads(json.dumps(found))
+    except (YAMLError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"{text!r} is no YAML: {reason}", where=where, fix=MAP) from error
+    if not isinstance(plain, dict) or not isinstance(plain.get("use"), str):
+        raise RecipeError(f"{text!r} does not say what to use", where=where, fix=MAP)
+    return plain
+
+
+def _used(component: str | Mapping[str, Any]) -> str:
+    return component if isinstance(component, str) else str(component["use"])
