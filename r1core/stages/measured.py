@@ -74,7 +74,7 @@ def by_problem(rows: Sequence[Row], samples: int) -> list[Sequence[Row]]:
 
 def correctness(rows_PG: Sequence[Sequence[Row]], part: str, k: int, *, at_least: float = 0.5) -> Floats:
     """pass@k of each problem, (P,); NaN where there is no verdict on any of its answers."""
-    return _correct(marked(rows_PG, part, at_least=at_least), k)
+    return _correct(marked(rows_PG, part, at_least=at_least, votes=False), k)
 
 
 def _correct(marked_PG: Sequence[Marked], k: int) -> Floats:

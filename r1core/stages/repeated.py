@@ -95,9 +95,11 @@ def _jackknife(marked_G: Marked, k: int) -> float | None:
     return (n - 1) * share * (1 - share) * (without_wrong - without_right) ** 2
 
 
-def marked(rows_PG: Sequence[Sequence[Mapping[str, Any]]], part: str, *, at_least: float) -> list[Marked]:
-    """Each problem's answers with a verdict on `part`."""
-    is_said = any(part in row.get("extracts", {}) for rows_G in rows_PG for row in rows_G)
+def marked(
+    rows_PG: Sequence[Sequence[Mapping[str, Any]]], part: str, *, at_least: float, votes: bool = True
+) -> list[Marked]:
+    """Each problem's answers with a verdict on `part`; without `votes` none is cast, and no text is read."""
+    is_said = not votes or any(part in row.get("extracts", {}) for rows_G in rows_PG for row in rows_G)
     return [
         [
             (row.get("extracts", {}).get(part, "") if is_said else ballot(row), row["parts"][part] >= at_least)

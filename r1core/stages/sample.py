@@ -24,12 +24,14 @@ from r1core.stages.problems import first_of
 from r1core.stages.report import write_report
 from r1core.stages.sampling import unheard
 from r1core.stages.units import Chunks, Units
-from r1core.store import MetricsWriter, StageDirectory, rollout_row
+from r1core.store import MetricsWriter, StageDirectory, read_rows, rollout_row
 from r1core.store.metrics import METRICS
 from r1core.types import Group, Problem, Verdict
 
 __all__ = ["fate", "mark", "run"]
 
+SHOWN_CHARS = 200
+"""Of an answer in a message: its end, where final answers are."""
 Scored: TypeAlias = Callable[[int], list[Marked]]
 """The groups of a unit, scored where the stage has rewards, with the verdicts that they come with."""
 
@@ -63,6 +65,16 @@ def run(job: Job) -> dict[str, float]:
             job.step(event, writer)
     found = write_report(job, marking.told())
     return {**job.last_metrics, **found, **_concluded(job, counts)}
+
+
+def _rejected(job: Job) -> str:
+    """One answer that was not kept, as people see it."""
+    row = next((row for row in read_rows(job.folder / "data") if not row["keep"]), None)
+    if row is None:
+        return ""
+    end = (row["prefilled"] + row["text"])[-SHOWN_CHARS:]
+    gold = f", reference {str(row['reference'])[:SHOWN_CHARS]!r}"
+    return f"; one of them, {row['reason']}{gold}: {'...' if len(end) == SHOWN_CHARS else ''}{end!r}"
 
 
 def _marking(job: Job, units: Units) -> Marking:
@@ -122,7 +134,7 @@ def _concluded(job: Job, counts: Counter[str]) -> dict[str, float]:
     told = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
     if not counts[KEPT]:
         raise RefusedError(
-            f"the filters kept none of {counts.total()} answers ({told})",
+            f"the filters kept none of {counts.total()} answers ({told}){_rejected(job)}",
             where=f"stages.{job.stage.id}",
             fix="look at the model it samples from; or sample more or loosen the filters, "
             f"and start the stage over with --from {job.stage.id}",

@@ -84,6 +84,17 @@ def test_whatever_must_be_like_is_in_the_hash(tmp_path: Path, before: str, after
     assert here["models"]["weak"]["like"]["pass@1"] != there["models"]["weak"]["like"]["pass@1"]
 
 
+def test_options_that_say_what_always_held_leave_fingerprints_as_they_were(tmp_path: Path) -> None:
+    models = {name: tmp_path / name for name in ("weak", "strong")}
+    job, _ = job_of(tmp_path, STAGES, "table", **models)
+    assert not {"thinking", "also_k"} & job.stage.made_from["stage"]["evaluate"]["sets"]["pass@1"].keys()
+    said = STAGES.replace("top_p: 0.9", "top_p: 0.9, thinking: optional, also_k: [2]")
+    (tmp_path / "said").mkdir()
+    other, _ = job_of(tmp_path / "said", said, "table", **models)
+    assert other.stage.made_from["stage"]["evaluate"]["sets"]["pass@1"]["thinking"] == "optional"
+    assert other.stage.fingerprint != job.stage.fingerprint
+
+
 def test_the_same_evaluation_has_the_same_manifest(tmp_path: Path) -> None:
     assert told(tmp_path / "a") == told(tmp_path / "b")
 
@@ -95,6 +106,7 @@ def test_another_template_is_another_measure_and_another_tokenizer_is_not() -> N
     assert one != like(facts, {"template": "b", "tokenizer": "x"})
     marks = {"p": {"template": "a"}, "q": {"template": "b"}, "r": {"template": "a"}}
     assert templates(marks) == [["p", "r"], ["q"]]
+    assert templates({**marks, "elsewhere": {}}) == [["p", "r"], ["q"]]  # nobody knows how that one was asked
     models = manifest({"s": facts}, marks, {"p": ["s"], "q": ["s"], "r": []})["models"]
     assert models["p"]["like"] != models["q"]["like"]
     assert models["r"]["like"] == {}

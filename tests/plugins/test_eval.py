@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from r1_plugins.eval.endpoints import named
+from r1_plugins.eval import evaluate
+from r1_plugins.eval.against import beside
+from r1_plugins.eval.endpoints import named, reading
+from r1_plugins.eval.losing import losing
 from r1_plugins.eval.presets import preset
 from r1_plugins.eval.recorded import as_jsonl
 from r1_plugins.eval.reflecting import reflecting
 from r1_plugins.eval.written import Asked, fitting, folder_of, recipe, write
 from r1core.api import run
 from r1core.errors import RecipeError, RefusedError, SetupError
-from r1core.store import read_json
+from r1core.store import read_json, read_rows
 
 DEFAULT = Asked(
     models=(), problems=None, answers=None, reward="accuracy", samples=1, k=1, temperature=0.6, top_p=0.95,
@@ -78,6 +82,105 @@ def test_a_gate_that_is_not_met_refuses_and_leaves_the_table(recorded: Path, tmp
     assert (tmp_path / "run" / "results.json").is_file()
 
 
+def test_pass_at_1_and_its_bars_stay_when_another_k_is_asked_for(recorded: Path, tmp_path: Path) -> None:
+    one = metrics(asked(answers=recorded), tmp_path / "one")
+    found = metrics(asked(answers=recorded, k=2), tmp_path / "two")
+    assert {key: found[key] for key in one} == one
+    # pass@2 of the problems is 5/6, 1, 0: their spread over root 3
+    mean = (5 / 6 + 1) / 3
+    spread = (sum((each - mean) ** 2 for each in (5 / 6, 1, 0)) / 2) ** 0.5
+    assert found["pass@1/k=2"] == pytest.approx(mean)
+    assert found["pass@1/k=2_se_problem"] == pytest.approx(spread / 3**0.5)
+    assert found["pass@1/k=2_ci95"][0] < mean < found["pass@1/k=2_ci95"][1]
+
+
+def test_what_nobody_recorded_is_unknown_and_no_number(recorded: Path, tmp_path: Path) -> None:
+    assert not {"length", "clipped_ratio"} & metrics(asked(answers=recorded), tmp_path / "run").keys()
+    rows = [{**json.loads(line), "finish": ["length"] * 4} for line in recorded.read_text().split("\n")]
+    recorded.write_text("\n".join(map(json.dumps, rows)))
+    found = metrics(asked(answers=recorded), tmp_path / "cut")
+    assert found["clipped_ratio"] == 1.0
+    assert "length" not in found
+
+
+def test_answers_without_thinking_count_where_it_is_optional_and_are_told_of_where_it_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "plain.jsonl"
+    texts = ["It is \\boxed{2}.", "<think>2 it is: \\boxed{2}", "<think>so</think><answer>2</answer>", "3"]
+    lines = [{"prompt": f"1 + 1, {n}", "reference": "2", "answers": [text] * 3} for n, text in enumerate(texts)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    strict = metrics(asked(answers=path, reward="math"), tmp_path / "strict")
+    assert (strict["pass@1"], strict["pass@1/cons=3"]) == (0.25, 0.25)
+    (told,) = losing(tmp_path / "strict", "pass@1")
+    assert told.startswith("answers: 9 of 12 answers have no closed think block")
+    assert "--thinking optional" in told
+    found = metrics(asked(answers=path, reward="math", thinking="optional"), tmp_path / "optional")
+    assert (found["pass@1"], found["pass@1/cons=3"]) == (0.5, 0.5)  # an open think block is no answer yet
+    assert list(losing(tmp_path / "optional", "pass@1")) == []
+    sets = read_json(tmp_path / "optional" / "stages" / "evaluation" / "data" / "manifest.json")["sets"]
+    assert sets["pass@1"]["thinking"] == "optional"
+
+
+def test_lines_end_at_newlines_alone(recorded: Path, tmp_path: Path) -> None:
+    row = {"prompt": "1\u2028+\u00851", "reference": "2", "answers": [answer("2")]}
+    recorded.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert metrics(asked(answers=recorded), tmp_path / "run")["pass@1"] == 1.0
+
+
+def test_limits_on_what_is_not_measured_are_refused_before_anything_is(recorded: Path) -> None:
+    for gate, told in (
+        ("passs@1>=0.9", "'passs@1' is not measured"),
+        ("pass@1>=e", "is no limit"),
+        ("pass@1>=.", "is no limit"),
+        ("pass@1>=nan", "is no limit"),
+        ("pass@1/k=3>=0.5", "is not measured"),
+    ):
+        with pytest.raises(RecipeError, match=told) as caught:
+            recipe(asked(answers=recorded, gates=(gate,)))
+        assert gate in str(caught.value)
+    with pytest.raises(RecipeError) as caught:
+        recipe(asked(answers=recorded, gates=("passs@1>=0.9",)))
+    assert "did you mean 'pass@1'" in caught.value.fix
+    gates = ("pass@1/k=4>=0.5", "pass@1/cons=4<=1", "pass@1>=-1e-3", "format>=0.5")
+    found = recipe(asked(answers=recorded, gates=gates))["stages"]["evaluation"]["gate"]
+    assert found[0] == {"metric": "answers/pass@1/k=4", "min": 0.5}
+    assert [next(reversed(gate.values())) for gate in found] == [0.5, 1.0, -0.001, 0.5]
+
+
+def test_components_are_given_as_in_a_recipe_and_what_is_none_is_told(recorded: Path) -> None:
+    exact = "{use: exact, case: false}"
+    found = recipe(asked(answers=recorded, reward=exact))["stages"]["evaluation"]["rewards"]
+    assert found == [{"use": "exact", "case": False}, "format", "language"]
+    for changes, where in (
+        ({"models": ("x/y",), "fetch": False, "problems": "{use: playground"}, "--problems"),
+        ({"answers": recorded, "reward": "{case: false}"}, "--reward"),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            recipe(asked(**changes))
+        assert caught.value.where == where
+
+
+def test_rows_of_a_preset_without_its_name_are_refused(recorded: Path) -> None:
+    done = CliRunner().invoke(evaluate, ["x/y", "--data", str(recorded)])
+    assert isinstance(done.exception, RecipeError)
+    assert done.exception.where == "--data"
+
+
+def test_a_model_that_is_worse_by_as_much_everywhere_is_not_the_same(recorded: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in recorded.read_text().split("\n")]
+    for row in rows:
+        row["answers"] = [answer("none")] * 4
+    recorded.write_text("\n".join(map(json.dumps, rows)))
+    metrics(asked(answers=recorded, limit=2), tmp_path / "none")
+    old = tmp_path / "right"
+    for row in rows:
+        row["answers"] = [answer(row["reference"])] * 4
+    recorded.write_text("\n".join(map(json.dumps, rows)))
+    metrics(asked(answers=recorded, limit=2), old)
+    said = [line for line in beside(tmp_path / "none", old, ["pass@1"]) if "less" in line]
+    assert said == ["answers less answers (earlier), pass@1: -1.000 by as much on every problem"]
+    assert "the same on every problem" in [*beside(old, old, ["pass@1"])][-1]
+
+
 def test_rows_measured_otherwise_are_refused_side_by_side(recorded: Path, tmp_path: Path) -> None:
     metrics(asked(answers=recorded), tmp_path / "one")
     metrics(asked(answers=recorded, against=tmp_path / "one"), tmp_path / "same")
@@ -96,12 +199,12 @@ def test_rows_measured_otherwise_are_refused_side_by_side(recorded: Path, tmp_pa
 def server() -> Iterator[Any]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._say({"data": [{"id": name} for name in self.server.names]})
+            self._say({"data": [{"id": name, "max_model_len": 256} for name in self.server.names]})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             right = "2" if "1 + 1" in body["messages"][0]["content"] else "0"
-            message = {"reasoning_content": "wait", "content": f"<answer>{right}</answer>"}
+            message = {"reasoning_content": "wait", "content": self.server.form.format(right)}
             self._say({"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"completion_tokens": 5}})
 
         def _say(self, reply: Any) -> None:
@@ -115,7 +218,7 @@ def server() -> Iterator[Any]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.names = ["toy"]
+        server.names, server.form = ["toy"], "<answer>{}</answer>"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -136,6 +239,27 @@ def test_an_endpoint_is_measured_like_a_folder_and_its_manifest_says_who_sampled
     told = read_json(tmp_path / "run" / "stages" / "evaluation" / "data" / "manifest.json")["models"]["toy"]["sampled"]
     assert told["sampler"]["use"].startswith("openai (r1core ")
     assert (told["temperature"], told["top_p"], told["max_new_tokens"]) == (0.6, 0.95, 64)
+
+
+@pytest.mark.parametrize("form", ["{}", "The answer is \\boxed{{{}}}."])
+def test_what_an_endpoint_sends_apart_from_its_thinking_is_its_answer_and_its_form_is_unknown(
+    form: str, server: Any, endpoint: str, recorded: Path, tmp_path: Path
+) -> None:
+    server.form = form
+    wanted = asked(models=(f"{endpoint}#toy",), problems=f"jsonl:{recorded}", samples=2)
+    found = metrics(wanted, tmp_path / "run")
+    assert (found["pass@1"], found["pass@1/cons=2"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    assert "format" not in found
+    assert found["length"] == 5
+    rows = read_rows(tmp_path / "run" / "stages" / "toy" / "data")
+    (text,) = {row["text"] for row in rows if row["reference"] == "2"}
+    assert text == f"<think>\nwait\n</think>\n\n{form.format(2)}"  # what a student would learn has no tags added
+
+
+def test_an_endpoint_is_asked_for_no_more_than_its_model_reads(endpoint: str) -> None:
+    models = (f"{endpoint}#toy", "some/folder")
+    assert reading(models, None) == {f"{endpoint}#toy": 256}
+    assert fitting(models, 1024, reading(models, None)) == 128
 
 
 def test_an_endpoint_with_several_models_is_refused_with_the_list(server: Any, endpoint: str) -> None:

@@ -46,6 +46,7 @@ def test_thinking_and_answer_are_found_in_whichever_field_they_came(form: str) -
     assert (found.finish, found.tokens_in, found.tokens_out, found.refused) == ("stop", 10, 20, "")
     if "no parser" in form:
         assert found.text == FORMS[form]["content"]
+    assert found.apart == ("think>" not in FORMS[form]["content"])
 
 
 @pytest.mark.parametrize("message", [{"content": "Seven."}, {"content": "Seven.", "reasoning": ""}])
@@ -53,6 +54,7 @@ def test_a_model_that_does_not_think_has_its_answer_as_it_is(message: dict[str, 
     found = reply(message)
     assert found is not None
     assert found.text == "Seven."
+    assert Response.parse(found.text, apart=found.apart).answer == "Seven."
 
 
 @pytest.mark.parametrize("content", ["", None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,14 @@ def test_the_module_registers_its_filters() -> None:
 def test_correct_keeps_right_answers_only() -> None:
     judged = group(score(1.0), score(0.0), LOST, score(0.5))
     assert reasons(Correct(Correct.Config()), judged) == ["kept", "incorrect", "not_scored", "incorrect"]
+
+
+def test_correct_says_why_an_answer_was_not_found_and_nothing_of_one_that_is_wrong() -> None:
+    lost = [replace(score(0.0), reason=reason) for reason in ("format", "truncated", "wrong", "test 3 of 10: wrong")]
+    other = Score(value=0.0, reason="format", parts={"format": 0.0, "accuracy": 0.0})  # the reason is another part's
+    assert reasons(Correct(Correct.Config()), group(*lost, other)) == [
+        "incorrect (format)", "incorrect (truncated)", "incorrect", "incorrect", "incorrect",
+    ]  # fmt: skip
 
 
 def test_correct_can_read_another_part_and_threshold() -> None:

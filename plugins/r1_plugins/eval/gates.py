@@ -3,6 +3,7 @@ computed."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -42,7 +43,7 @@ def check_gates(gates: Sequence[str], sets: Mapping[str, Mapping[str, Any]], rew
 def _read(gate: str) -> tuple[str, str, float]:
     match = GATE.fullmatch(gate)
     try:
-        if match is not None:
+        if match is not None and math.isfinite(float(match[3])):
             return match[1], match[2], float(match[3])
     except ValueError:
         pass

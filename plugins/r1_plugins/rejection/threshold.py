@@ -14,6 +14,9 @@ from r1core.components import DataFilter
 from r1core.errors import RecipeError
 from r1core.types import Group, Score, Verdict
 
+FORM = frozenset(("format", "truncated", "no_answer", "no_choice", "several", "several_answers", "unreadable"))
+"""Reasons by which an answer is lost that may be right: it was not found."""
+
 
 def part_of(score: Score, part: str, filter_name: str) -> float:
     """The value of one part of a score."""
@@ -39,7 +42,8 @@ def scores_of(group: Group, filter_name: str) -> tuple[Score, ...]:
 
 
 class Correct(DataFilter):
-    """Keeps rollouts whose accuracy (or another part) is at least `min`."""
+    """Keeps rollouts whose accuracy (or another part) is at least `min`. Where the part is the score's
+    first, whose reason the score has, the reason of a rejection says why no answer was found: `incorrect (format)`."""
 
     name = "correct"
     below: ClassVar[str] = "incorrect"
@@ -64,7 +68,12 @@ class Correct(DataFilter):
         if not score.known:
             return Verdict(keep=False, reason="not_scored")
         kept = part_of(score, self.config.part, self.name) >= self.config.min
-        return Verdict(keep=kept, reason="" if kept else self.below)
+        return Verdict(keep=kept, reason="" if kept else f"{self.below}{self._why(score)}")
+
+    def _why(self, score: Score) -> str:
+        """What the reward says, where it is a label: sentences differ from answer to answer and cannot be counted."""
+        is_its_own = next(iter(score.parts)) == self.config.part
+        return f" ({score.reason})" if is_its_own and score.reason in FORM else ""
 
 
 class OneLanguage(Correct):
