@@ -140,6 +140,11 @@ class Sentinel:
     value: float
 
 
+def tokens_of_bytes(count: int) -> int:
+    """About how many tokens a text of so many bytes has: four bytes each, as English has with large vocabularies."""
+    return -(-count // 4)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
     """One sampled answer. `completion_ids` and `logprobs` are (T,); `logprobs` are the sampler's own,
@@ -162,6 +167,11 @@ class Rollout:
     def tokens(self) -> int:
         """Tokens of the answer; of a text from elsewhere as many as were counted there."""
         return len(self.completion_ids) or self.response.tokens or 0
+
+    @property
+    def about_tokens(self) -> int:
+        """The same, or an estimate from the text where nobody counted."""
+        return self.tokens or tokens_of_bytes(len(self.response.text.encode("utf-8", "replace")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,8 @@ def arm_lines(table: Arms) -> Iterator[str]:
     yield "  se: standard error of one seed; sampling: other answers to these problems; problem: other problems, too"
     yield "  tokens of answers, a seed: learned from (trained), written by the student (sampled), written by a teacher,"
     yield "  rejected ones too (traces), told by a teacher (graded); budget: trained + sampled + traces"
+    if any(row.spent.estimated for row in table.rows):
+        yield "  ~: of answers whose tokens the teacher's server did not count, a quarter of their bytes"
     if table.teaching.budget:
         told = f"{_count(table.teaching.trained)} trained, {_count(table.teaching.sampled)} sampled"
         yield f"  the teacher's own training, in no budget: {told}, {table.teaching.cpu_s:.0f} s of CPU"
@@ -80,7 +82,7 @@ def _heading(name: str, metric: str) -> str:
 
 def _cells(row: Arm, beside: Sequence[str]) -> list[str]:
     numbers = [_number(name, row.beside.get(name)) for name in beside]
-    tokens = [_count(getattr(row.spent, name)) for name in SPENT]
+    tokens = [("~" if row.spent.is_estimate(name) else "") + _count(getattr(row.spent, name)) for name in SPENT]
     seconds = [f"{value:.0f}" if value else "" for value in (row.spent.wall_s, row.spent.cpu_s)]
     return [row.name, _score(row.score), _difference(row.against), *numbers, *tokens, *seconds]
 

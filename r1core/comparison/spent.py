@@ -4,6 +4,7 @@
     sampled    tokens that the student wrote to learn from
     traces     tokens that a teacher wrote for it, rejected answers among them
     graded     tokens whose likelihood a teacher told: a `signals` stage, a student's own answers
+    estimated  those of `traces` that no server counted, by their bytes
 
 `budget` is the first three: what students taught in different ways can be held to. It counts from the nearest measured
 model that training started from; what the teacher's own training took is `teaching`, and stands apart.
@@ -17,8 +18,11 @@ from dataclasses import dataclass, fields
 
 from r1core.comparison.costs import SAMPLED
 from r1core.comparison.finished import FinishedRun, Model
-from r1core.store import RunDirectory, read_metrics, read_rows
+from r1core.stages.signals import FOLDER as SIGNALS
+from r1core.store import RunDirectory, read_metrics
 from r1core.store.metrics import METRICS
+from r1core.store.rows import count_rows
+from r1core.store.signals import StoredSignals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class Spent:
     sampled: float = 0.0
     traces: float = 0.0
     graded: float = 0.0
+    estimated: float = 0.0
     wall_s: float = 0.0
     cpu_s: float = 0.0
 
@@ -36,6 +41,10 @@ class Spent:
     def budget(self) -> float:
         """What is held equal."""
         return self.trained + self.sampled + self.traces
+
+    def is_estimate(self, name: str) -> bool:
+        """Whether the number of this name is not counted through."""
+        return bool(self.estimated) and name in ("traces", "budget")
 
     def over(self, count: int) -> Spent:
         """An equal share of it."""
@@ -101,10 +110,11 @@ def _of_stage(run: FinishedRun, stage: str) -> Spent:
     if body.get("sample"):
         if body["sample"].get("answers") == "given" and body.get("data"):
             return time  # what other stages have, judged anew: counted where it was written
-        return time + Spent(traces=float(sum(row["tokens"] or 0 for row in read_rows(directory.data, ("tokens",)))))
-    rows = list(read_metrics(directory.path / METRICS))
+        written = count_rows(directory.data, kept=False)
+        return time + Spent(traces=float(written.tokens), estimated=float(written.estimated))
     if body.get("signals"):
-        return time + Spent(graded=sum(row.get("num_tokens") or 0.0 for row in rows))
+        return time + Spent(graded=float(StoredSignals(directory.path / SIGNALS).about["counted"]))
+    rows = list(read_metrics(directory.path / METRICS))
     sampled = sum(value for row in rows for name, value in row.items() if name.endswith("/tokens") and value)
     learned = sum(row.get("learned_tokens", row.get("num_tokens")) or 0.0 for row in rows)
     is_graded = any(_teachers(run, stage, [stage]))

@@ -140,6 +140,8 @@ def _concluded(job: Job, counts: Counter[str]) -> dict[str, float]:
             f"and start the stage over with --from {job.stage.id}",
         )
     job.note(f"kept {counts[KEPT]} of {counts.total()} answers ({told})")
+    if estimated := job.last_metrics.get("traces/tokens_estimated"):
+        job.note(f"the teacher's server did not count all tokens: {int(estimated):,} are estimated by their bytes")
     return {f"filter/{reason}": float(count) for reason, count in sorted(counts.items())}
 
 
@@ -182,7 +184,7 @@ def _event(
 ) -> StepDone:
     metrics = {
         "kept": counts[KEPT] / max(counts.total(), 1),
-        "completions/mean_length": mean(r.tokens for group in groups for r in group.rollouts),
+        "completions/mean_length": mean(r.about_tokens for group in groups for r in group.rollouts),
         **beside,
     }
     sample = shown(groups[0].rollouts[0], groups[0].scores[0] if groups[0].scores else None)

@@ -11,7 +11,7 @@ from typing import Any
 from r1core.errors import SetupError
 from r1core.stages.base import Job
 from r1core.store import problem_of, read_rows
-from r1core.store.rows import count_kept
+from r1core.store.rows import count_rows
 from r1core.store.signals import bytes_of
 from r1core.types import Problem
 
@@ -22,7 +22,7 @@ class Texts:
     def __init__(self, folders: Sequence[Path], size: int) -> None:
         self._folders = folders
         self._size = size
-        self._count = sum(count_kept(folder)[0] for folder in folders)
+        self._count = sum(count_rows(folder, kept=True).rows for folder in folders)
         self._next = 0
         self._left: Iterator[dict[str, Any]] = iter(())
         self._present: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ def check_room(job: Job, folders: Sequence[Path], *, left: float) -> None:
     """Raise SetupError, before anything is computed, when what is left to write is more than the disk has."""
     spec = job.stage.stage.signals
     assert spec is not None, "the plan checks what a signals stage needs"
-    tokens = sum(count_kept(folder)[1] for folder in folders)
+    tokens = sum(count_rows(folder, kept=True).tokens for folder in folders)
     needed, free = left * bytes_of(tokens, tokens, k=spec.kept), shutil.disk_usage(job.folder).free
     if needed > free:
         raise SetupError(

@@ -24,12 +24,13 @@ from r1core.recipe.fingerprint import counted_options
 from r1core.stages.base import Job
 from r1core.store import StageDirectory, mark_folder
 from r1core.store.traces import TraceLedger
-from r1core.types import Message, Problem, Response, Rollout, SampleRequest
+from r1core.types import Message, Problem, Response, Rollout, SampleRequest, tokens_of_bytes
 
 LEDGERS = ".traces"
 """The folder, beside the stages', of the ledgers that belong to the run. It outlives a stage that is made again."""
 KEY_CHARS = 32
-TAKEN = ("answers", "refused", "tokens_in", "tokens_out", "usd", "from_ledger")
+TAKEN = ("answers", "refused", "tokens_in", "tokens_out", "tokens_estimated", "usd", "from_ledger")
+"""`tokens_estimated`: those of both, where the teacher's server counts none."""
 
 
 class Traces(Sampler):
@@ -118,11 +119,21 @@ class Traces(Sampler):
     def _given(
         self, entry: Mapping[str, Any], alike: Sequence[tuple[int, SampleRequest]], *, is_new: bool
     ) -> Iterator[Rollout]:
-        told = (1, bool(entry["refused"]), entry["tokens_in"] or 0, entry["tokens"] or 0, entry["usd"], not is_new)
-        for name, value in zip(TAKEN, told, strict=True):
-            self._taken[name].append(value)
+        self._take(entry, alike[0][1], is_new=is_new)
         for place, request in alike:
             yield _rollout(entry, request, place)
+
+    def _take(self, entry: Mapping[str, Any], request: SampleRequest, *, is_new: bool) -> None:
+        """Count an answer. Nobody counts the prompts of a model of the run, or what one that is elsewhere refused."""
+        tokens_in, tokens_out, estimated = entry["tokens_in"] or 0, entry["tokens"] or 0, 0
+        if self._sampler.remote and not entry["refused"]:
+            texts = (message["content"] for message in self._asked(request.problem))
+            about_in = 0 if tokens_in else tokens_of_bytes(sum(len(_bytes(text)) for text in texts))
+            about_out = 0 if tokens_out else tokens_of_bytes(len(_bytes(entry["text"])))
+            tokens_in, tokens_out, estimated = tokens_in + about_in, tokens_out + about_out, about_in + about_out
+        told = (1, bool(entry["refused"]), tokens_in, tokens_out, estimated, entry["usd"], not is_new)
+        for name, value in zip(TAKEN, told, strict=True):
+            self._taken[name].append(value)
 
     # --- what a remote sampler is given (contexts.SampleRecord) ----------------------------------
 
@@ -141,6 +152,8 @@ class Traces(Sampler):
         a part in."""
         names = {name: f"{'time/' if name == 'from_ledger' else 'traces/'}{name}" for name in TAKEN}
         sums = {name: before.get(name, 0.0) + math.fsum(self._taken[own]) for own, name in names.items()}
+        if not sums["traces/tokens_estimated"]:
+            del sums["traces/tokens_estimated"]
         self._taken = {name: [] for name in TAKEN}  # sums of many in any order are the same, rounded once
         account = self._ledger.account(self._teacher)
         spent = {"calls": account.calls, "usd": account.usd, "lost_calls": account.lost, "asked_again": account.cut}
@@ -255,6 +268,10 @@ def _rollout(entry: Mapping[str, Any], request: SampleRequest, place: int) -> Ro
         response=replace(response, tokens=entry["tokens"]),
         refused=entry["refused"],
     )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _hash(told: Any) -> str:

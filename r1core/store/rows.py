@@ -11,12 +11,13 @@ import importlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from r1core.errors import SetupError
 from r1core.store.files import finite, writing
-from r1core.types import Answer, Problem, Response, Rollout, Score, Verdict
+from r1core.types import Answer, Problem, Response, Rollout, Score, Verdict, tokens_of_bytes
 
 _ROW_GROUP = 1024  # rows; part of the bytes, so fixed
 _JSON = ("messages", "reference", "meta", "parts", "extracts")
@@ -142,22 +143,32 @@ def read_ids(folder: Path) -> Iterator[str]:
             raise _unreadable(path, error) from error
 
 
-def count_kept(folder: Path) -> tuple[int, int]:
-    """How many rows were kept, and the tokens of their answers; a quarter of the bytes where nobody counted these."""
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Rows, and the tokens of their answers, of which `estimated` are a quarter of the bytes: nobody counted them."""
+
+    rows: int
+    tokens: int
+    estimated: int
+
+
+def count_rows(folder: Path, *, kept: bool) -> Counted:
+    """Those of a dataset that were `kept`, or all."""
     arrow, parquet = _pyarrow()
     compute = importlib.import_module("pyarrow.compute")
-    rows, tokens = 0, 0
+    rows = tokens = estimated = 0
     for path in sorted(folder.glob("part-*.parquet")):
         try:
-            kept = parquet.read_table(path, columns=["keep", "tokens", "text"], use_threads=False, memory_map=False)
+            table = parquet.read_table(path, columns=["keep", "tokens", "text"], use_threads=False, memory_map=False)
         except (arrow.ArrowException, OSError, KeyError, ValueError) as error:
             raise _unreadable(path, error) from error
-        kept = kept.filter(kept["keep"])
-        bytes_each = compute.fill_null(compute.binary_length(kept["text"]), 0)
-        counts = compute.fill_null(kept["tokens"], 0)
-        each = compute.if_else(compute.greater(counts, 0), counts, compute.divide(compute.add(bytes_each, 3), 4))
-        rows, tokens = rows + len(kept), tokens + (compute.sum(each).as_py() or 0)
-    return rows, tokens
+        table = table.filter(table["keep"]) if kept else table
+        counts = compute.fill_null(table["tokens"], 0)
+        bytes_each = compute.fill_null(compute.binary_length(table["text"]), 0).filter(compute.equal(counts, 0))
+        about = sum(map(tokens_of_bytes, bytes_each.to_pylist()))
+        rows, estimated = rows + len(table), estimated + about
+        tokens += (compute.sum(counts).as_py() or 0) + about
+    return Counted(rows=rows, tokens=tokens, estimated=estimated)
 
 
 def _unreadable(path: Path, error: Exception) -> SetupError:

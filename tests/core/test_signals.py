@@ -22,7 +22,7 @@ from r1core.events import StageFinished, StageNote, StageStarted, StepDone
 from r1core.stages import signal_texts
 from r1core.stages.signals import signals_of
 from r1core.store import kills, read_metrics, read_rows
-from r1core.store.rows import count_kept
+from r1core.store.rows import count_rows
 from r1core.store.signals import StoredSignals, bytes_of
 from r1core.types import TrainSequence
 
@@ -294,7 +294,7 @@ def test_signals_that_the_disk_has_no_room_for_are_refused_before_the_first_text
 ) -> None:
     job = SimpleNamespace(folder=tmp_path, stage=planned(tmp_path, stages()).stage("graded"))
     folders = [whole[0] / f"run/stages/{stage}/data" for stage in ("texts", "more")]
-    tokens = sum(count_kept(folder)[1] for folder in folders)
+    tokens = sum(count_rows(folder, kept=True).tokens for folder in folders)
     free = bytes_of(tokens, tokens, k=4) - 1
     monkeypatch.setattr(signal_texts.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     with pytest.raises(SetupError, match=r"(?s)signals of \d+ tokens take about .* are free.*scheme: sampled"):

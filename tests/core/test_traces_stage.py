@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from toy_runs import BASE, Ran, contents, go, planned
 
+from r1core.cli.arms_view import arm_lines
+from r1core.comparison.arms import arms
+from r1core.comparison.finished import FinishedRun
 from r1core.errors import RecipeError, SetupError
 from r1core.events import StageNote
 from r1core.stages.traces import LEDGERS
 from r1core.store import kills, read_metrics, read_rows
+from r1core.store.rows import count_rows
 
 HERE = Path(__file__).parent
 FAR = f"{{use: '{HERE / 'toy_far.py'}:Far', log: LOG, dies_after: 1000}}"
@@ -100,6 +104,41 @@ def test_a_teacher_elsewhere_needs_no_model_and_its_texts_are_rows_in_order(tmp_
         "tokens_in": 60,
         "usd": 10.0,
     }
+
+
+def test_tokens_that_no_server_counted_are_estimated_by_their_bytes_and_said_to_be(tmp_path: Path) -> None:
+    ran = go(tmp_path, stages(tmp_path, REMOTE, ("chunk: 4", "chunk: 10")))
+    found = rows(tmp_path)
+    about = [-(-len(row["text"].encode()) // 4) for row in found]
+    assert min(about) > 0
+    assert all(row["tokens"] == 0 for row in found), "what is not known is not stored as known"
+    told = last(tmp_path)
+    assert told["completions/mean_length"] == pytest.approx(sum(about) / len(about))
+    answered = sum(tokens for row, tokens in zip(found, about, strict=True) if not row["reason"].startswith("refused"))
+    assert (told["traces/tokens_out"], told["traces/tokens_estimated"]) == (answered, answered)
+    assert f"{answered:,} are estimated by their bytes" in notes(ran)
+    counted = count_rows(tmp_path / "run/stages/traces/data", kept=False)
+    assert (counted.rows, counted.tokens, counted.estimated) == (20, sum(about), sum(about))
+
+
+def test_a_budget_that_rests_on_estimated_traces_is_neither_zero_nor_shown_as_counted(tmp_path: Path) -> None:
+    line = (
+        "  base: BASE\n"
+        + REMOTE
+        + (
+            "  student: {train: {use: Climb, data: [traces]}, model: base}\n"
+            "  table: {evaluate: {sets: {all: {problems: Numbers, limit: 4}}}, models: [base, student], "
+            "rewards: [Exact]}\n"
+        )
+    )
+    go(tmp_path, stages(tmp_path, line))
+    table = arms(FinishedRun(tmp_path / "run"), base="base")
+    student = table.rows[1].spent
+    assert student.traces == student.estimated > 20
+    assert [student.is_estimate(name) for name in ("trained", "traces", "budget")] == [False, True, True]
+    said = "\n".join(arm_lines(table))
+    assert f"~{student.traces:.0f}" in said
+    assert "the teacher's server did not count" in said
 
 
 @pytest.mark.parametrize(

@@ -224,8 +224,9 @@ def taught(found: Teaching) -> dict[str, Any]:
             "against_half": "" if row.against is None else _half(row.against.half),
             "is_clear": row.against is not None and row.against.is_clear,
             "spent": [
-                number(v) if v else ""
-                for v in (row.spent.trained, row.spent.sampled, row.spent.traces, row.spent.graded, row.spent.budget)
+                ("~" if row.spent.is_estimate(name) else "") + number(value) if value else ""
+                for name in ("trained", "sampled", "traces", "graded", "budget")
+                for value in (getattr(row.spent, name),)
             ],
             "cpu": f"{row.spent.cpu_s:.0f}",
         }
