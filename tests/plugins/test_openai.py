@@ -66,6 +66,25 @@ def test_thinking_that_was_cut_off_stays_open(content: str | None) -> None:
     assert (response.finish, response.thinking, response.answer) == ("length", None, None)
 
 
+@pytest.mark.parametrize(("finish", "ended"), [("length", "length"), ("max_tokens", "length"), ("stop", "stop")])
+def test_no_content_and_an_end_are_an_empty_answer(finish: str, ended: str) -> None:
+    found = reply({"content": None}, finish=finish)
+    assert found is not None
+    assert (found.text, found.finish, found.tokens_out, found.refused) == ("", ended, 20, "")
+
+
+def test_hidden_thinking_that_came_to_the_limit_is_kept_and_never_billed_again(tmp_path: Path) -> None:
+    def hidden(server: Server, number: int, body: Body) -> Raw | None:
+        return completion({"content": None}, finish="length", tokens=(10, 50)) if "say 3" in question(body) else None
+
+    with teacher(hidden) as server:
+        own, _ = job(tmp_path, server.url)
+        run_stage(own)
+        assert asked(server)["say 3"] == 2, "each of its two answers is asked for once"
+    cut = [row for row in rows(tmp_path) if row["messages"][-1]["content"] == "say 3"]
+    assert [(row["text"], row["finish"], row["tokens"]) for row in cut] == [("", "length", 50)] * 2
+
+
 def test_an_answer_that_was_cut_off_keeps_its_thinking() -> None:
     found = reply({"reasoning_content": THOUGHT, "content": "Sev"}, finish="length")
     assert found is not None
@@ -98,6 +117,8 @@ def test_a_refusal_has_a_reason_and_no_text(message: dict[str, Any], finish: str
         {"choices": [{}]},
         {"choices": [{"message": None}]},
         {"choices": [{"message": {"content": None}}]},
+        {"choices": [{"message": {"content": None}, "finish_reason": None}]},
+        {"choices": [{"message": {"content": None, "tool_calls": [{"id": "1"}]}, "finish_reason": "stop"}]},
         {"choices": [{"message": {"content": [{"type": "text"}]}}]},
         {"choices": [{"message": {"content": "Sev"}, "finish_reason": "insufficient_system_resource"}]},
         {"choices": [{"message": {"content": "", "tool_calls": []}, "finish_reason": "tool_calls"}]},

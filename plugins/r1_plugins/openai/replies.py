@@ -7,6 +7,8 @@
 
 An answer that was cut off while it was thinking has an open think block, as one of ours would. Where content has no
 think tags of its own it is the answer (`apart`): the server may have dropped the tags around it, or any thinking.
+Where the thinking is kept from us, nothing may be left: no content, and an end that says so. That is an empty answer,
+and is billed.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ FILTERED = "content_filter"
 BUSY = frozenset({"insufficient_system_resource", "error", "abort", "tool_calls", "function_call"})
 """Ends of a reply that is no answer, and was not meant to be one."""
 FINISHES = ("length", "model_length", "max_tokens")
+EMPTY = ("stop", *FINISHES)
+"""Ends at which a reply without content is an answer: nothing was written, or hidden thinking came to the limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,9 @@ class Reply:
         refused = FILTERED if finish == FILTERED else refused
         if refused:
             return cls(text="", tokens_in=tokens_in, tokens_out=tokens_out, refused=refused)
-        if finish in BUSY or not isinstance(content, str | None) or (content is None and not thinking):
+        if finish in BUSY or not isinstance(content, str | None):
+            return None
+        if content is None and not thinking and not _is_empty(message, finish):
             return None
         return cls(
             text=_whole(thinking, content or "", is_cut=finish in FINISHES),
@@ -59,6 +65,11 @@ class Reply:
             tokens_out=tokens_out,
             apart=bool(content and content.strip()) and OPEN not in content and CLOSE not in content,
         )
+
+
+def _is_empty(message: Any, finish: Any) -> bool:
+    """Whether a message without content is an answer all the same: its content is null, and it came to its end."""
+    return "content" in message and finish in EMPTY and not message.get("tool_calls")
 
 
 def _thinking(message: Any) -> str:
