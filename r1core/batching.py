@@ -31,12 +31,20 @@ class Supervision(Options):
     epochs: int = Field(1, ge=1, description="passes over the data")
     batch_tokens: int = Field(16384, ge=1, description="padded tokens of one optimizer step")
     bucket: int = Field(4096, ge=1, description="sequences among which like lengths share a batch")
+    longest: int | None = Field(
+        None,
+        ge=2,
+        description="tokens of a text at most, its prompt included; longer ones are left out whole, and counted; as "
+        "many as the model has positions when absent",
+    )
 
     def batches(self, context: TrainContext) -> list[list[TrainSequence]]:
         """All batches of all epochs over the stage's data, weighted by the token mean."""
         sequences = supervised(context, context.examples())
         if not sequences:
             raise RecipeError("there is nothing to learn from", where="data", fix="its datasets hold no completions")
+        fitting = short_enough(context, [len(sequence.ids) for sequence in sequences], self.longest)
+        sequences = [sequences[place] for place in fitting]
         lengths = [len(sequence.ids) for sequence in sequences]
         return [
             [sequences[i] for i in batch]
@@ -51,6 +59,30 @@ def supervised(context: TrainContext, examples: Sequence[Problem]) -> list[Train
     """One sequence for each example that has something to learn: the answer's tokens count, or all of a document's."""
     encoded = encode(context.policy, [example for example in examples if example.completion is not None])
     return [sequence for sequence in encoded if counted(sequence)]
+
+
+def short_enough(
+    context: TrainContext, lengths: Sequence[int], longest: int | None, *, readers: Sequence[Policy] = (), of: str = ""
+) -> list[int]:
+    """The places of the texts of at most `longest` tokens; None: as many as the policy and the `readers` beside it have
+    positions. Beyond these a model says anything, and a text that is cut has lost its answer: it is left out, and told
+    as one `of` this signal. Raises RecipeError where none is left."""
+    known = [policy.positions for policy in (context.policy, *readers) if policy.positions is not None]
+    limit = longest if longest is not None else min(known, default=None)
+    fitting = [place for place, length in enumerate(lengths) if limit is None or length <= limit]
+    if len(fitting) == len(lengths):
+        return fitting
+    why = f"more than {limit:,} tokens, " + ("as `longest` has it" if longest else "all the positions of the model")
+    if not fitting:
+        raise RecipeError(
+            f"there is nothing to learn from: all {len(lengths):,} texts have {why}; the shortest has {min(lengths):,}",
+            where=of or "data",
+            fix="train a model with more positions or raise `longest`, or make shorter texts",
+        )
+    told = f"{len(lengths) - len(fitting):,} of {len(lengths):,} texts"
+    context.note(f"{of}{': ' if of else ''}{told} are left out: they have {why}")
+    context.tell("left_out", {of or "data": f"{told} of {why}"})
+    return fitting
 
 
 def encode(policy: Policy, examples: Sequence[Problem]) -> list[TrainSequence]:

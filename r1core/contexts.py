@@ -138,6 +138,11 @@ class TrainContext(Protocol):
         """The component that a `Use` field of the trainer's config names."""
         ...
 
+    def tell(self, name: str, facts: Mapping[str, str | float]) -> None:
+        """Facts of how it trains that no option says by itself, for the stage's `stage.json`, under this name. What is
+        told of one name in several calls stands there together. Each process of a stage tells them anew."""
+        ...
+
     def key(self, *parts: int | str) -> int:
         """A 64-bit key derived from (seed, stage, *parts)."""
         ...

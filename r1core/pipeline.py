@@ -286,7 +286,7 @@ class _Pipeline:
         self.listener(heard)
 
     def _seal(self, stage_id: str, heard: Finished) -> None:
-        self.directory.stage(stage_id).finish(heard.metrics, wall_s=heard.wall_s, cpu_s=heard.cpu_s)
+        self.directory.stage(stage_id).finish(heard.metrics, wall_s=heard.wall_s, cpu_s=heard.cpu_s, told=heard.told)
         self.observers.stage_end(stage=stage_id, metrics=heard.metrics)
         self.listener(StageFinished(stage=stage_id, wall_s=heard.wall_s, metrics=heard.metrics))
         stage = self.plan.stage(stage_id)

@@ -21,6 +21,7 @@ from r1core.architectures import options_of
 from r1core.choices import Options
 from r1core.components import Loss, Policy
 from r1core.errors import SetupError
+from r1core.estimates.folders import positions_in
 from r1core.types import Floats, Head, Message, Tokens, TopLogprobs, TrainSequence
 
 if TYPE_CHECKING:
@@ -174,6 +175,11 @@ class HuggingFacePolicy(Policy):
     def decode(self, ids: Tokens) -> str:
         """The text without end and padding tokens."""
         return self._opened_text.decode(ids)
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens of a sequence at most, by the folder's config."""
+        return positions_in(self._folder)
 
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """(T,) for each sequence. The first entry of a document counted from 0 is 0.0: nothing predicts it."""

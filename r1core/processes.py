@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -49,6 +49,7 @@ class Finished:
     metrics: Mapping[str, float]
     wall_s: float
     cpu_s: float
+    told: Mapping[str, Mapping[str, str | float]] = field(default_factory=dict)
 
 
 Work = Callable[[Callable[[Event], None], Callable[[], bool], Mapping[str, Any]], Finished]

@@ -138,6 +138,11 @@ class Policy(Component):
         token ids, however the files are laid out. Empty where it cannot tell."""
         return {}
 
+    @property
+    def positions(self) -> int | None:
+        """Tokens of a sequence at most, by the opened model's config; None where nothing says so."""
+        return None
+
     @abc.abstractmethod
     def logprobs(self, sequences: Sequence[TrainSequence]) -> list[Floats]:
         """The log-probability of each counted token at temperature 1: one (T,) array for each sequence."""

@@ -18,6 +18,8 @@ from r1core.estimates.shapes import ModelShape, Unknown, shape_of
 
 LARGEST_HEADER = 100 * 2**20
 """As the format allows, bytes."""
+POSITIONS = ("max_position_embeddings", "n_positions")
+"""What configs call the tokens of a sequence at most; GPT-2's is the second."""
 
 
 def shape_of_name(name: str) -> ModelShape | Unknown:
@@ -38,6 +40,17 @@ def shape_in(folder: Path) -> ModelShape | Unknown:
         return shape
     norms = sum(_norm_width(name, size, shape) for name, size in sizes.items() if ".layers." in name)
     return replace(shape, counted=sum(math.prod(size) for size in sizes.values()), norms=norms or None)
+
+
+def positions_in(folder: Path) -> int | None:
+    """Tokens of a sequence at most, as the folder's config has it; None where it does not say."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    own = config.get("text_config") or config if isinstance(config, dict) else {}
+    found = next((own[key] for key in POSITIONS if own.get(key)), None)
+    return found if isinstance(found, int) else None
 
 
 def _norm_width(name: str, size: list[int], shape: ModelShape) -> int:

@@ -72,6 +72,8 @@ class Job:
     world: World = field(default_factory=Alone)
     own: Path = Path()
     last_metrics: dict[str, float] = field(default_factory=dict)
+    told: dict[str, dict[str, str | float]] = field(default_factory=dict)
+    """What its trainer tells of how it trains, by name."""
     left_out: Mapping[str, frozenset[int]] = field(default_factory=dict)
     """Of each source, by its config as JSON, the numbers of the problems that no answer is asked for."""
     _built: list[Component] = field(default_factory=list)

@@ -68,7 +68,7 @@ def run_in_process(
         if policy is not None and "rank" in arguments:
             job = replace(job, world=policy.world, own=own_folder(folder, arguments["rank"]))
         metrics, used = run_stage(job), meter.now()
-    return Finished(metrics=metrics, wall_s=round(used.wall_s, 3), cpu_s=round(used.cpu_s, 3))
+    return Finished(metrics=metrics, wall_s=round(used.wall_s, 3), cpu_s=round(used.cpu_s, 3), told=job.told)
 
 
 def _heard(emit: Callable[[Event], None], alive: Callable[[], None]) -> Callable[[Event], None]:

@@ -168,6 +168,10 @@ class Context:
         """A line for people."""
         self.job.note(text)
 
+    def tell(self, name: str, facts: Mapping[str, str | float]) -> None:
+        """Facts for `stage.json`."""
+        self.job.told.setdefault(name, {}).update(facts)
+
     def cursors(self) -> dict[str, int]:
         """How many problems were taken from each source, less those whose answers nobody has yet."""
         ahead = self._answers.ahead.cursors

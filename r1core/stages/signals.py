@@ -34,9 +34,9 @@ from r1core.types import Signal, TopLogprobs, TrainSequence
 FOLDER = "signals"
 ANOTHER = 0.1
 """Nats a token by which a server may differ from itself: another batch changes bfloat16 by about 0.01."""
-SUMS = ("rows", "tokens", "counted", "present", "logprob", "mass", "bytes")
+SUMS = ("rows", "tokens", "counted", "present", "logprob", "mass", "bytes", "too_long")
 """What is added up over the units: texts, their tokens, those graded or to be graded, and of the graded ones the
-log-probs and the shares of the teacher's distribution that were kept."""
+log-probs and the shares of the teacher's distribution that were kept; and texts that it has no positions for."""
 
 
 def run(job: Job) -> dict[str, float]:
@@ -58,8 +58,8 @@ def run(job: Job) -> dict[str, float]:
             rows = teacher.graded(texts.rows(unit))
             reached("unit")
             path = write_signals(job.folder / FOLDER, rows, part=unit)
-            found = _sums(rows, path)
-            sums = {name: sums[name] + found[name] for name in SUMS}
+            found = _sums(rows, path, teacher.too_long)
+            sums = {name: sums.get(name, 0.0) + found[name] for name in SUMS}
             event = StepDone(stage=job.stage.id, step=unit + 1, total=len(texts), metrics=_metrics(found))
             units.enter(path, told={"metrics": event.metrics, "sums": sums})
             job.step(event, writer)
@@ -104,6 +104,8 @@ class _Teacher:
         self._spec = stage.signals
         self._policy: Policy = job.policy().open(job.artifacts[stage.model], trainable=False)
         self._sampler: Sampler | None = job.sampler(self._policy) if stage.sampler is not None else None
+        self.too_long = 0
+        """Texts of the last unit that it has no positions for; of one that is elsewhere its server says so."""
 
     def graded(self, rows: Sequence[Mapping[str, Any]]) -> list[SignalRow]:
         """The texts of which a token can be learned, each with its signal. Raises RecipeError with the first that the
@@ -112,7 +114,11 @@ class _Teacher:
         for text in texts:
             require_same_start(self._policy, text, where=f"stages.{self._job.stage.id}")
         encoded = encode(self._policy, texts)
-        kept = [(row, sequence) for row, sequence in zip(rows, encoded, strict=True) if counted(sequence)]
+        limit = self._policy.positions if self._sampler is None else None
+        fits = [limit is None or len(sequence.ids) <= limit for sequence in encoded]
+        self.too_long = fits.count(False)
+        pairs = zip(rows, encoded, fits, strict=True)
+        kept = [(row, sequence) for row, sequence, is_short in pairs if is_short and counted(sequence)]
         told = self._told([sequence for _, sequence in kept])
         return [
             SignalRow(id=row["id"], sample=row["sample"], signal=_signal(sequence, each))
@@ -181,7 +187,7 @@ def _signal(sequence: TrainSequence, told: TopLogprobs) -> Signal:
 # --- what is said of them -------------------------------------------------------------------------
 
 
-def _sums(rows: Sequence[SignalRow], path: Path) -> dict[str, float]:
+def _sums(rows: Sequence[SignalRow], path: Path, too_long: int) -> dict[str, float]:
     signals = [row.signal for row in rows]
     mass = sum(float(np.exp(s.top_logprobs[s.present].astype(np.float64)).sum()) for s in signals)
     return {
@@ -192,6 +198,7 @@ def _sums(rows: Sequence[SignalRow], path: Path) -> dict[str, float]:
         "logprob": sum(float(s.logprobs[s.present].astype(np.float64).sum()) for s in signals),
         "mass": mass,
         "bytes": path.stat().st_size,
+        "too_long": too_long,
     }
 
 
@@ -199,11 +206,13 @@ def _metrics(sums: Mapping[str, float]) -> dict[str, float]:
     """Counts, and means over the tokens that have a signal."""
     graded = max(sums["present"], 1)
     mass = {"signals/mass": sums["mass"] / graded} if sums["mass"] else {}
+    too_long = {"signals/too_long": float(sums["too_long"])} if sums.get("too_long") else {}
     return {
         "num_tokens": float(sums["tokens"]),
         "signals/present": sums["present"] / max(sums["counted"], 1),
         "signals/logprob": sums["logprob"] / graded,
         **mass,
+        **too_long,
         "signals/bytes": float(sums["bytes"]),
     }
 
@@ -217,11 +226,13 @@ def _taken_over(job: Job, units: Units, writer: MetricsWriter) -> dict[str, floa
 
 def _concluded(job: Job, sums: Mapping[str, float]) -> dict[str, float]:
     """Say what there is. Raises RefusedError where nothing was graded."""
+    if too_long := int(sums.get("too_long", 0)):
+        job.note(f"{too_long:,} texts are left out: they have more tokens than the teacher has positions")
     if not sums["present"]:
         raise RefusedError(
             f"none of {int(sums['counted'])} tokens has a signal",
             where=f"stages.{job.stage.id}",
-            fix="look at what the teacher answers",
+            fix="take a teacher with more positions" if too_long else "look at what the teacher answers",
         )
     told = f"{int(sums['present']):,} of {int(sums['counted']):,} tokens of {int(sums['rows']):,} texts"
     job.note(f"signals of {told}, {sums['bytes'] / 2**20:.3g} MiB")

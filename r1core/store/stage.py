@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -39,7 +39,8 @@ StageState: TypeAlias = Literal["finished", "stale", "partial", "missing", "dama
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
     """The contents of `stage.json`. `inputs` maps stage ids to fingerprints; `made_from` is what the fingerprint is
-    the hash of; times are UTC."""
+    the hash of; times are UTC. `told` are maps that the stage's trainer told by names of its own: in the file each
+    stands beside the rest."""
 
     status: Literal["running", "finished"]
     fingerprint: str
@@ -51,13 +52,24 @@ class StageRecord:
     finished: str = ""
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    told: Mapping[str, Mapping[str, str | float]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Any) -> StageRecord:
-        """Raises TypeError when a field is missing or unknown."""
+        """Raises TypeError when a field is missing, or neither known nor a map."""
+        known = {f.name for f in fields(cls)} - {"told"}
+        told = {name: own for name, own in value.items() if name not in known}
+        if wrong := [name for name, own in told.items() if not isinstance(own, dict)]:
+            raise TypeError(f"unknown field {wrong[0]!r}")
+        value = {name: own for name, own in value.items() if name in known}
         files = {name: FileMark(**mark) for name, mark in value["files"].items()}
         metrics = {name: math.nan if found is None else found for name, found in value["metrics"].items()}
-        return cls(**{**value, "files": files, "metrics": metrics})
+        return cls(**{**value, "files": files, "metrics": metrics, "told": told})
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        value = asdict(self)
+        return {**value.pop("told"), **value}
 
 
 class StageDirectory:
@@ -161,7 +173,14 @@ class StageDirectory:
             )
         )
 
-    def finish(self, metrics: Mapping[str, float], *, wall_s: float, cpu_s: float) -> StageRecord:
+    def finish(
+        self,
+        metrics: Mapping[str, float],
+        *,
+        wall_s: float,
+        cpu_s: float,
+        told: Mapping[str, Mapping[str, str | float]] | None = None,
+    ) -> StageRecord:
         """Seal the stage: fsync and hash its artifacts, then write `stage.json`, then let go of its predecessor."""
         record = self.record()
         if record is None:
@@ -178,6 +197,7 @@ class StageDirectory:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=wall_s,
             cpu_s=cpu_s,
+            told=told or {},
         )
         self._write(done)
         reached("sealed")
@@ -203,7 +223,7 @@ class StageDirectory:
             return None
 
     def _write(self, record: StageRecord) -> None:
-        write_json(self.path / "stage.json", asdict(record))
+        write_json(self.path / "stage.json", record.to_json())
 
     def _move_aside(self) -> None:
         record = self._readable_record()

@@ -106,6 +106,8 @@ def test_the_key_decides_the_order_of_the_batches() -> None:
 class Words:
     """A policy whose tokens are the lengths of words; records its updates."""
 
+    positions = None
+
     def __init__(self) -> None:
         self.updates: list[tuple[Any, Any, float]] = []
 

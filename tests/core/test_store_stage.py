@@ -7,7 +7,7 @@ import math
 import pytest
 
 from r1core.errors import SetupError
-from r1core.store import RunDirectory, StageDirectory, mark_folder
+from r1core.store import RunDirectory, StageDirectory, mark_folder, read_json
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_a_metric_that_is_not_a_number_survives(stage):
     assert math.isnan(stage.record().metrics["kl"])
 
 
+def test_what_a_trainer_tells_stands_beside_the_rest_and_comes_back(stage):
+    stage.begin("f1", inputs={})
+    made = stage.finish({}, wall_s=0.0, cpu_s=0.0, told={"divergence": {"live": "forward KL", "tokens": 3}})
+    assert read_json(stage.path / "stage.json")["divergence"] == {"live": "forward KL", "tokens": 3}
+    assert stage.record() == made
+    assert made.told == {"divergence": {"live": "forward KL", "tokens": 3}}
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_changed_file_is_damage(stage, damage):
     make(stage, "f1")
@@ -63,9 +71,11 @@ def test_a_changed_file_is_damage(stage, damage):
     assert stage.state("f1") == "damaged"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"status": "finished"}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"status": "finished"}', "null", "unknown"])
 def test_a_record_that_cannot_be_read_is_damage(stage, text):
     make(stage, "f1")
+    if text == "unknown":
+        text = (stage.path / "stage.json").read_text().replace("{", '{"steps": 3, ', 1)
     (stage.path / "stage.json").write_text(text)
     assert stage.state("f1") == "damaged"
     with pytest.raises(SetupError, match=r"stage\.json"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -382,3 +383,40 @@ def test_together_the_shorter_signal_starts_over_in_a_new_order(models: dict[str
     assert all(set(epoch) == {tuple(s.ids.tolist()) for s in texts(context)} for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
     assert context.notes == ["15 updates of all signals together; traces after 5 start over"]
+
+
+# --- texts that are too long ---------------------------------------------------------------------------
+
+
+def short_of_positions(path: Path, positions: int) -> Path:
+    """A model that has only so many."""
+    folder(path, seed=0)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": positions}))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["traces", "live", "cached"])
+def test_texts_that_the_student_has_no_positions_for_are_left_out_and_counted(
+    tmp_path: Path, models: dict[str, Path], mode: str
+) -> None:
+    """The texts have 7 to 11 tokens, with those of the prompt."""
+    signal = {"traces": {}, "live": {"teacher": "teacher"}, "cached": {"signals": "cache"}}[mode]
+    context = Class(short_of_positions(tmp_path / "student", 9), {"teacher": models["teacher"]})
+    context.cache()
+    lengths = sorted(len(sequence.ids) for sequence in encode(context.policy, TRACES))
+    assert lengths == [lengths[0] + n for n in range(5)]
+    fitting = [length for length in lengths if length <= 9]
+    assert 0 < len(fitting) < 5
+    learned = [step.metrics["num_tokens"] for step in train(context, **{mode: signal})]
+    prompt = len(context.policy.prompt_ids(ASKED))
+    assert sum(learned) == sum(length - prompt for length in fitting)
+    assert context.told["left_out"][mode].startswith(f"{5 - len(fitting)} of 5 texts of more than 9 tokens")
+
+
+def test_texts_that_the_live_teacher_has_no_positions_for_are_left_out_too(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    context = Class(models["student"], {"teacher": short_of_positions(tmp_path / "teacher", 9)})
+    train(context, live={"teacher": "teacher"})
+    assert "texts of more than 9 tokens" in str(context.told["left_out"]["live"])

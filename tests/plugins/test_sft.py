@@ -75,6 +75,34 @@ def test_nothing_to_learn_is_an_error() -> None:
         train(ToyContext(examples=[problem("ask")]))
 
 
+@pytest.mark.parametrize(("options", "positions"), [({}, 9), ({"longest": 9}, 100), ({"longest": 9}, None)])
+def test_texts_longer_than_the_model_has_positions_are_left_out_whole_and_counted(
+    options: dict[str, Any], positions: int | None
+) -> None:
+    context = ToyContext(examples=DATA)
+    context.policy.positions = positions
+    train(context, **options)
+    learned = sorted(len(sequence.ids) for batch in context.policy.updates for sequence in batch)
+    assert learned == sorted([*range(5, 10), *range(2, 10)]), "an answer to a prompt of 3, with its end token, or none"
+    assert context.notes[0].startswith("3 of 16 texts are left out: they have more than 9 tokens")
+    assert context.told["left_out"]["data"].startswith("3 of 16 texts of more than 9 tokens")
+
+
+def test_a_text_that_fits_to_the_last_position_is_learned_and_nothing_is_said() -> None:
+    context = ToyContext(examples=DATA)
+    context.policy.positions = 12
+    train(context)
+    assert sum(map(len, context.policy.updates)) == 16
+    assert (context.notes, context.told) == ([], {})
+
+
+def test_data_of_which_no_text_fits_is_refused() -> None:
+    context = ToyContext(examples=DATA[7:8])
+    context.policy.positions = 11
+    with pytest.raises(RecipeError, match=r"all 1 texts have more than 11 tokens.*the shortest has 12"):
+        train(context)
+
+
 def test_cross_entropy_and_policy_gradient_are_what_they_say() -> None:
     logprob = torch.tensor([-0.5, -2.0])
     advantage = torch.tensor([3.0, -1.0])

@@ -6,6 +6,7 @@ Each run imports a random model, takes given answers, and grades them: with the 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,21 @@ def test_signals_are_the_models_own_distribution_for_each_counted_token(
         assert signal.present.all()
     told = about(tmp_path)
     assert {name: told[name] for name in ("tokenizer", "template")} == policy.text_marks
+
+
+def test_texts_that_the_teacher_has_no_positions_for_are_not_graded_and_counted(tmp_path: Path, model: Path) -> None:
+    short = tmp_path / "short"
+    shutil.copytree(model, short)
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 10}))
+    events = run(tmp_path, short, "{k: 6, chunk: 4}")
+    signals = found(tmp_path)
+    assert 0 < len(signals) < len(ANSWERS)
+    assert max(len(signal.ids) for signal in signals) <= 10
+    left_out = len(ANSWERS) - len(signals)
+    assert about(tmp_path)["rows"] == len(signals)
+    notes = [event.text for event in events if isinstance(event, StageNote)]
+    assert any(note.startswith(f"{left_out} texts are left out") for note in notes)
 
 
 def test_a_teacher_behind_http_gives_the_same_signals(

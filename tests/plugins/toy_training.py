@@ -45,6 +45,8 @@ def group(name: str, *scores: float | Score, tokens: Sequence[Sequence[int]] | N
 class ToyPolicy:
     """Answers every log-prob with one number, so that a column shows who computed it. Tokens are letters."""
 
+    positions: int | None = None
+
     def __init__(self, logprob: float = -1.0) -> None:
         self.logprob = logprob
         self.updates: list[list[TrainSequence]] = []
@@ -114,6 +116,7 @@ class ToyContext:
         self.second = ToyPolicy()
         self.critics: list[str | None] = []
         self.notes: list[str] = []
+        self.told: dict[str, dict[str, str | float]] = {}
         self.chosen: list[tuple[str, str]] = []
         self._groups = groups
         self._examples = list(examples)
@@ -150,6 +153,9 @@ class ToyContext:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def tell(self, name: str, facts: Mapping[str, str | float]) -> None:
+        self.told.setdefault(name, {}).update(facts)
 
     def model(self, ref: str) -> Any:
         assert ref == "teacher"

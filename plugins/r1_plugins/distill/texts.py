@@ -7,14 +7,15 @@ two signals learn in batches of the same size come in the same order for both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from r1core.batching import Supervision, counted, encode, length_batches
+from r1core.batching import Supervision, counted, encode, length_batches, short_enough
+from r1core.components import Policy
 from r1core.contexts import Signals, TrainContext
 from r1core.errors import RecipeError
 from r1core.types import At, Problem, Signal, TrainSequence
@@ -29,18 +30,27 @@ from .update import PRESENT, Lesson
 
 
 class Deck:
-    """Batches of texts by their numbers."""
+    """Batches of texts by their numbers; those that are too long for the student, or for the `readers` beside it, are
+    in none."""
 
-    def __init__(self, lengths: Sequence[int], options: Supervision, key: Callable[..., int]) -> None:
-        self._lengths = lengths
+    def __init__(
+        self,
+        context: TrainContext,
+        lengths: Sequence[int],
+        options: Supervision,
+        name: str,
+        readers: Sequence[Policy] = (),
+    ) -> None:
+        self._texts = short_enough(context, lengths, options.longest, readers=readers, of=name)
+        self._lengths = [lengths[text] for text in self._texts]
         self._options = options
-        self._key = key
+        self._key = context.key
         self._epoch = (-1, list[list[int]]())
         self.per_epoch = len(self._of_epoch(0))
 
     def batch(self, number: int) -> list[int]:
         """The texts of batch `number`, counted from 0 over all epochs."""
-        return self._of_epoch(number // self.per_epoch)[number % self.per_epoch]
+        return [self._texts[place] for place in self._of_epoch(number // self.per_epoch)[number % self.per_epoch]]
 
     def _of_epoch(self, epoch: int) -> list[list[int]]:
         if self._epoch[0] != epoch:
@@ -74,7 +84,7 @@ class TracesSource:
 
     def __init__(self, context: TrainContext, options: Traces, data: Data) -> None:
         self.lr, self._options, self._data = options.lr, options, data
-        self._deck = Deck(data.lengths, options, context.key)
+        self._deck = Deck(context, data.lengths, options, self.name)
         self._part: Part = Likelihood(self.name, given=True)
         self.parts: Sequence[Part] = [self._part]
         self.steps = self._deck.per_epoch * options.epochs
@@ -92,14 +102,16 @@ class LiveSource:
 
     def __init__(self, context: TrainContext, options: Live, data: Data, faculty: Faculty) -> None:
         self.lr, self._options, self._data = options.lr, options, data
-        self._deck = Deck(data.lengths, options, context.key)
+        is_same = options.tokenizers == "same"
+        teachers = faculty.of(self.name, options, same_text=is_same)
+        readers = [each.policy for each in teachers] if is_same else []
+        self._deck = Deck(context, data.lengths, options, self.name, readers)
         self.steps = self._deck.per_epoch * options.epochs
-        teachers = faculty.of(self.name, options, same_text=options.tokenizers == "same")
         self._teachers = [routed(teachers, example, where=self.name) for example in data.examples]
         names = [f"{self.name}/{options.label(each.route)}" if options.teachers else self.name for each in teachers]
         named = zip(names, (each.policy for each in teachers), strict=True)
         measure = options.divergence.measure("forward")
-        if options.tokenizers == "same":
+        if is_same:
             self._sequences = data.sequences
             self.parts: Sequence[Part] = [FromTeacher(name, policy, measure) for name, policy in named]
             context.note(f"live teacher: {told(measure)}")
@@ -132,7 +144,7 @@ class CachedSource:
         self.lr, self._options = options.lr, options
         self._signals: Signals = context.signals(options.signals)
         require_cache(context, self._signals, options)
-        self._deck = Deck([int(length) for length in self._signals.lengths], options, context.key)
+        self._deck = Deck(context, [int(length) for length in self._signals.lengths], options, self.name)
         self.steps = self._deck.per_epoch * options.epochs
         about, what = self._signals.about, "1/2 (log Q - log P)^2 of their own tokens, which is no divergence"
         self._part: Part = FromOwnTokens(self.name, about["temperature"])
