@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from r1_plugins.distill import Distill
-from r1_plugins.distill.divergence import Divergence, Kind, told
-from r1core.nn import CONVENTIONS, Measure, measure
+from r1_plugins.distill.divergence import OF_CONVENTION, Divergence, Kind, told
+from r1core.nn import CONVENTIONS, Measure, divergence, measure
 
 LIVE = {"teacher": "teacher"}
 CACHED = {"signals": "signals"}
@@ -63,9 +64,100 @@ def test_a_cache_gives_support_and_temperature() -> None:
 
 def test_the_convention_is_told_in_words() -> None:
     made = Divergence.model_validate({"like": "distillkit", "kind": "jsd", "temperature": 2.0}).measure("forward")
-    assert told(made) == "jsd divergence, beta 0.5 on the teacher, temperature 2 (squared into the loss)"
+    assert told(made) == ("jsd divergence, beta 0.5 on the teacher, temperature 2 (squared into the loss), token mean")
     cached = Divergence().measure("forward", cached_k=32)
-    assert told(cached) == "forward divergence, on the teacher's 32 likeliest tokens, tail bucket, temperature 1"
+    assert told(cached) == (
+        "forward divergence, a KL, on the teacher's 32 likeliest tokens, tail bucket, temperature 1, token mean"
+    )
+
+
+CHANGES: dict[str, Any] = {
+    "beta": 0.25,
+    "beta_on": "student",
+    "alpha": 0.3,
+    "mixture": "detached",
+    "temperature": 2.0,
+    "square": True,
+    "entropy": "left",
+    "support": "student",
+    "top_k": 3,
+    "tail": "none",
+    "floor": -5.0,
+    "at_least_zero": True,
+}
+"""Another value of each field but the kind."""
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_conventions_that_give_other_numbers_are_told_in_other_words(kind: Any) -> None:
+    """A field has a say where changing it changes loss or gradient of some logits; then it must be in the words."""
+    support = "vocabulary" if kind == "ranking" else "teacher"
+    base = Measure(kind=kind, support=support, top_k=2, beta=0.3, temperature=1.5, tail="none")
+    base = replace(base, tail="bucket") if kind != "forward" else base
+    found = numbers(base)
+    seen = set()
+    for name, value in CHANGES.items():
+        if value == getattr(base, name) or (name == "support" and kind == "ranking"):
+            continue
+        other = replace(base, **{name: value})
+        if not torch.equal(numbers(other), found):
+            seen.add(name)
+            assert told(other) != told(base), name
+    assert "temperature" in seen or kind == "ranking"
+    assert told(base, "sequence_mean") != told(base)
+
+
+def numbers(measure: Measure) -> torch.Tensor:
+    """The values of some logits, and their gradient."""
+    random = torch.Generator().manual_seed(1)
+    student = (4 * torch.randn(6, 5, generator=random, dtype=torch.float64)).requires_grad_()
+    value = divergence(student, 4 * torch.randn(6, 5, generator=random, dtype=torch.float64), measure)
+    value.sum().backward()
+    assert student.grad is not None
+    return torch.cat([value.detach().flatten(), student.grad.flatten()])
+
+
+def test_a_convention_is_what_it_sets_otherwise_than_here() -> None:
+    plain = {field.name: field.default for field in fields(Measure)}
+    differs = {
+        tool: {name for name, value in own.items() if value != plain[name] and name in CHANGES}
+        for tool, own in CONVENTIONS.items()
+    }
+    assert {tool: set(own) for tool, own in OF_CONVENTION.items()} == differs
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"like": "trl"}, "like: trl changes nothing: what is computed without it is the same"),
+        ({"like": "verl"}, "like: verl changes nothing with kind forward here: of tail, at_least_zero"),
+        ({"like": "torchtune", "kind": "reverse"}, "like: torchtune changes nothing with kind reverse"),
+        ({"like": "torchtune", "entropy": "subtracted"}, "like: torchtune changes nothing"),
+        ({"like": "kdflow", "kind": "jsd"}, "of beta_on"),
+        ({"like": "distillkit"}, "of square, tail"),
+        ({"like": "distillm", "kind": "skewed_forward"}, "of mixture, entropy"),
+    ],
+)
+def test_a_convention_that_changes_nothing_is_refused(written: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        config(live={"teacher": "t", "divergence": written})
+    without = {name: value for name, value in written.items() if name != "like"}
+    same = [Divergence.model_validate(each).measure("forward") for each in (written, without)]
+    assert torch.equal(numbers(same[0]), numbers(same[1])), "or it would have been wrong to refuse it"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"like": "torchtune"},
+        {"like": "verl", "support": "teacher", "top_k": 2},
+        {"like": "kdflow", "kind": "jsd", "beta": 0.1},
+        {"like": "distillkit", "temperature": 2.0},
+        {"like": "distillm", "kind": "skewed_reverse"},
+    ],
+)
+def test_a_convention_that_changes_the_numbers_is_taken(written: dict[str, Any]) -> None:
+    assert config(live={"teacher": "t", "divergence": written}).live is not None
 
 
 # --- options without an effect ---------------------------------------------------------------------

@@ -144,6 +144,13 @@ def test_tokens_are_those_that_the_stages_counted(contest: Path) -> None:
     assert found["student_base"].budget == 0
 
 
+def test_each_student_says_by_which_divergence_it_learned(contest: Path) -> None:
+    told = {name: read_json(contest / f"stages/{name}@seed0/stage.json").get("divergence") for name in STUDENTS}
+    assert told["cached"]["cached"].startswith("forward divergence, a KL, on the teacher's 16 likeliest tokens")
+    assert told["opd"]["on_policy"].startswith("reverse divergence by policy gradient")
+    assert told["sft"] is None, "cross-entropy is none"
+
+
 def test_differences_are_paired_by_seed_and_problem(contest: Path) -> None:
     table = arms(FinishedRun(contest), base="rl_mid", metric="pass@1")
     rows = {row["model"]: row["metrics"] for row in read_json(contest / "results.json")["rows"]}

@@ -37,10 +37,13 @@ class AnswersSource:
         self._teachers = faculty.of(self.name, options)
         self._checked = False
         self.parts: Sequence[Part] = [Likelihood(self.name, given=False)]
+        what = "reverse divergence by policy gradient, of the sampled tokens' log P - log Q, temperature 1, token mean"
         if options.signal == "full":
             measure = options.divergence.measure("reverse")
             self.parts = [FromTeacher(self._label(each), each.policy, measure) for each in self._teachers]
-            context.note(f"on the student's answers: {told(measure)}")
+            what = told(measure, options.divergence.reduction)
+            context.note(f"on the student's answers: {what}")
+        context.tell("divergence", {self.name: what})
 
     def _label(self, teacher: Teacher) -> str:
         return f"{self.name}/{self._options.label(teacher.route)}" if self._options.teachers else self.name

@@ -30,6 +30,15 @@ NEEDED_BY = {
     "entropy": ("forward", "symmetric", "adaptive"),
 }
 """Options that only some kinds have a use for."""
+OF_CONVENTION = {
+    "trl": (),
+    "distillkit": ("square", "tail"),
+    "torchtune": ("entropy",),
+    "verl": ("tail", "at_least_zero"),
+    "kdflow": ("beta_on",),
+    "distillm": ("mixture", "entropy"),
+}
+"""What a tool takes for granted that is not so here without `like` (of `r1core.nn.CONVENTIONS`)."""
 OF_SUPPORT = ("tail", "floor", "at_least_zero")
 """Options that say how a part of the vocabulary stands for all of it."""
 
@@ -100,6 +109,7 @@ class Divergence(Options):
         if self.top_k is not None and not (on_support or kind == "ranking"):
             yield "top_k changes nothing where the whole vocabulary is compared: remove it, or give support: teacher"
         yield from self._useless_heat(kind, cached=cached)
+        yield from self._useless_convention(kind, on_support=on_support, cached=cached)
         yield from self._impossible(kind, cached=cached)
 
     def _useless_heat(self, kind: Kind, *, cached: bool) -> Iterator[str]:
@@ -108,6 +118,22 @@ class Divergence(Options):
         unheated = self.temperature == 1.0 or (self.temperature is None and not cached)
         if self.square is not None and (kind == "ranking" or unheated):
             yield "square changes nothing at temperature 1: remove it, or give another temperature"
+
+    def _useless_convention(self, kind: Kind, *, on_support: bool, cached: bool) -> Iterator[str]:
+        if self.like is None:
+            return
+        idle = set() if on_support else set(OF_SUPPORT)
+        idle |= {name for name, kinds in NEEDED_BY.items() if kind not in kinds}
+        idle |= {"beta_on"} if self.beta in (None, 0.5) else set()
+        idle |= {"square"} if self.temperature == 1.0 or (self.temperature is None and not cached) else set()
+        own = [name for name in OF_CONVENTION[self.like] if getattr(self, name) is None]
+        if not own:
+            yield f"like: {self.like} changes nothing: what is computed without it is the same: remove it"
+        elif idle.issuperset(own):
+            yield (
+                f"like: {self.like} changes nothing with kind {kind} here: of {', '.join(own)}, which it sets, none "
+                "has a use: remove it, or give the kind, beta, temperature, or support that it is for"
+            )
 
     def _impossible(self, kind: Kind, *, cached: bool) -> Iterator[str]:
         if kind == "ranking" and self.support not in (None, "vocabulary"):
@@ -160,14 +186,28 @@ class Divergence(Options):
         return Measure.like(self.like, **{"kind": default, **written})
 
 
-def told(measure: Measure) -> str:
-    """The convention in words, for whoever watches: what other tools call by the same name may be another number."""
-    parts = [f"{measure.kind} divergence"]
-    if measure.kind in ("jsd", "symmetric"):
-        parts.append(f"beta {measure.beta:g}" + (f" on the {measure.beta_on}" if measure.kind == "jsd" else ""))
-    if measure.kind.startswith("skewed"):
-        parts.append(f"alpha {measure.alpha:g}")
+def told(measure: Measure, reduction: str = "token_mean") -> str:
+    """The convention in words, each field that has a say: what other tools call by the same name may be another number.
+    For whoever watches, and for the stage's record."""
+    parts = [f"{measure.kind} divergence", *_of_kind(measure)]
     if measure.support != "vocabulary":
         parts.append(f"on the {measure.support}'s {measure.top_k} likeliest tokens, tail {measure.tail}")
+        parts += [] if measure.floor is None else [f"log-probs raised to {measure.floor:g}"]
+        parts += ["negative values as 0"] if measure.at_least_zero else []
     squared = " (squared into the loss)" if measure.square and measure.temperature != 1 else ""
-    return ", ".join([*parts, f"temperature {measure.temperature:g}{squared}"])
+    return ", ".join([*parts, f"temperature {measure.temperature:g}{squared}", reduction.replace("_", " ")])
+
+
+def _of_kind(measure: Measure) -> Iterator[str]:
+    """What only some kinds have."""
+    kind = measure.kind
+    if kind in NEEDED_BY["beta"]:
+        yield f"beta {measure.beta:g}" + (f" on the {measure.beta_on}" if kind == "jsd" else "")
+    if kind in NEEDED_BY["alpha"]:
+        yield f"alpha {measure.alpha:g}"
+    if kind in NEEDED_BY["mixture"]:
+        yield f"mixture {measure.mixture}"
+    if kind in NEEDED_BY["entropy"]:
+        yield "a KL" if measure.entropy == "subtracted" else "a cross-entropy (the teacher's entropy left in)"
+    if kind == "ranking":
+        yield f"the {measure.top_k} likeliest tokens of either"

@@ -114,7 +114,9 @@ class LiveSource:
         if is_same:
             self._sequences = data.sequences
             self.parts: Sequence[Part] = [FromTeacher(name, policy, measure) for name, policy in named]
-            context.note(f"live teacher: {told(measure)}")
+            what = told(measure, options.divergence.reduction)
+            context.note(f"live teacher: {what}")
+            context.tell("divergence", {self.name: what})
             return
         books = [Translation(context.policy, each.policy) for each in teachers]
         texts = zip(self._teachers, data.examples, data.sequences, strict=True)
@@ -122,6 +124,9 @@ class LiveSource:
         _require_partners(context, self._sequences)
         how = options.tokenizers
         self.parts = [FromOtherTokens(name, book, how, measure) for name, book in zip(names, books, strict=True)]
+        by_rank = f"sum over ranks of |P - Q|, temperature {measure.temperature:g}, {options.divergence.reduction}"
+        what = by_rank if how == "uld" else told(measure, options.divergence.reduction)
+        context.tell("divergence", {self.name: f"tokenizers {how}: {what}"})
 
     def lessons(self, at: At, number: int) -> list[Lesson]:
         """The next batch, each text with its teacher."""
@@ -150,9 +155,10 @@ class CachedSource:
         self._part: Part = FromOwnTokens(self.name, about["temperature"])
         if about["scheme"] == "top_k":
             measure = options.divergence.measure("forward", cached_k=about["k"], temperature=about["temperature"])
-            self._part, what = FromCache(self.name, measure), told(measure)
+            self._part, what = FromCache(self.name, measure), told(measure, options.divergence.reduction)
         self.parts: Sequence[Part] = [self._part]
         context.note(f"cached signals of {len(self._signals):,} texts: {what}")
+        context.tell("divergence", {self.name: what})
 
     def lessons(self, at: At, number: int) -> list[Lesson]:
         """The next batch; tokens without a signal are left out, and counted."""
