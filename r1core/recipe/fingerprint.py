@@ -60,7 +60,7 @@ def made_from(draft: Draft, *, name: str, seed: int, inputs: Mapping[str, str]) 
 
 def _as_before(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     """Without what a set only says of what always held: the fingerprints of older runs stay theirs."""
-    held = (("thinking", "required"), ("also_k", []))
+    held: tuple[tuple[str, Any], ...] = (("thinking", "required"), ("also_k", []))
     sets = {name: {k: v for k, v in each.items() if (k, v) not in held} for name, each in evaluate["sets"].items()}
     return {**evaluate, "sets": sets}
 

@@ -44,7 +44,7 @@ def cases() -> list[tuple[Path, str, list[str]]]:
     """(recipe, profile, settings) of every pair that is meant to work: one that binds everything needs no profile."""
     bound = {name: [f"models.{slot}=org/model" for slot in slots] for name, slots in READERS_MODELS.items()}
     whole = [path for path in RECIPES if load_yaml(path).data.get("profile") == "none"]
-    served = [path for path in RECIPES if path not in whole or path.name == OWN_DATA]
+    served = [path for path in RECIPES if path not in whole or path.stem == "your_data"]
     pairs = [(path, profile, []) for path in served for profile in PROFILES]
     return [*pairs, *((path, "none", bound.get(path.stem, [])) for path in whole)]
 

@@ -1,14 +1,13 @@
-"""What a chat completion says: thinking and answer in one text, as a model of ours writes them, or a refusal.
+r"""What a chat completion says: thinking and answer in one text, as a model of ours writes them, or a refusal.
 
     reasoning_content: R, content: A      DeepSeek, older vLLM        <think>\nR\n</think>\n\nA
     reasoning: R, content: A              OpenRouter, newer vLLM      the same
     content: <think>R</think>A            no parser on the server     as it is
     content: R</think>A                   its template opened it      <think>\n in front
 
-An answer that was cut off while it was thinking has an open think block, as one of ours would. Where content has no
-think tags of its own it is the answer (`apart`): the server may have dropped the tags around it, or any thinking.
-Where the thinking is kept from us, nothing may be left: no content, and an end that says so. That is an empty answer,
-and is billed.
+An answer that was cut off while it was thinking has an open think block, as one of ours would. Content without think
+tags of its own is the answer (`apart`): the server may have dropped tags around it, or any thinking. No content, with
+an end that says so, is an empty answer: its thinking was hidden.
 """
 
 from __future__ import annotations
