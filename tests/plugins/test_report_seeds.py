@@ -133,6 +133,14 @@ def test_variants_that_differ_in_more_than_a_seed_are_models_of_their_own(tmp_pa
     assert {label: len(own) for label, own in found.items()} == {"zero lr=0.1": 2, "zero lr=0.2": 2}
 
 
+def test_no_way_is_lost_where_axes_do_not_tell_them_apart(tmp_path: Path) -> None:
+    bodies = {f"zero@{lr},seed{seed}": train(seed, lr=lr) for lr in (0.1, 0.2) for seed in (0, 1)}
+    for body in bodies.values():
+        body["variant"]["where"] = {"side": "left"}
+    facts = laid_out(tmp_path / "run", bodies)
+    assert list(arms(facts, facts.of("train"))) == ["zero side=left", "zero@0.2,seed0"]
+
+
 def test_a_run_without_seeds_keeps_the_intervals_of_its_results(tmp_path: Path) -> None:
     facts = gather(whole(tmp_path / "run", "plain"))
     models = measured(facts)

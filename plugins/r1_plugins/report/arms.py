@@ -21,7 +21,12 @@ def arms(facts: RunFacts, stages: Iterable[Stage]) -> dict[str, list[Stage]]:
     named: dict[str, dict[str, list[Stage]]] = {}
     for stage in stages:
         named.setdefault(stage.name, {}).setdefault(_way(facts, stage), []).append(stage)
-    return {_label(own, alone=len(ways) == 1): own for ways in named.values() for own in ways.values()}
+    found: dict[str, list[Stage]] = {}
+    for ways in named.values():
+        for own in ways.values():
+            label = _label(own, alone=len(ways) == 1)
+            found[own[0].id if label in found else label] = own
+    return found
 
 
 def _label(own: list[Stage], *, alone: bool) -> str:
