@@ -171,6 +171,6 @@ def test_the_convention_of_a_loss_stands_beside_its_stage(tmp_path: Path) -> Non
     folder = whole(tmp_path / "run", "plain")
     assert "Loss: " not in page_of(folder)
     record = folder / "stages" / "student" / "stage.json"
-    told = {"kind": "jsd", "beta": 0.5, "side": "<teacher>"}
+    told = {"traces": "forward KL, <teacher> first", "beta": 0.5}
     record.write_text(json.dumps({**json.loads(record.read_text()), "divergence": told}))
-    assert "Loss: kind <b>jsd</b> · beta <b>0.5</b> · side <b>&lt;teacher&gt;</b></p>" in page_of(folder)
+    assert "Loss: <b>traces</b> forward KL, &lt;teacher&gt; first; <b>beta</b> 0.5</p>" in page_of(folder)
