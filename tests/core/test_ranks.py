@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import toy_ranks
 from test_pipeline_faults import alive
-from toy_runs import BASE, go, planned, without_times
+from toy_runs import BASE, Ran, go, planned, without_times
 
 from r1core.errors import Interrupted, RefusedError, SetupError
 from r1core.events import StageNote, StepDone
@@ -42,6 +42,13 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return list(read_metrics(folder / "run" / "stages" / "zero" / "metrics.jsonl"))
 
 
+@pytest.fixture(scope="module")
+def smooth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
+    """A folder in which two ranks ran undisturbed; for reading only."""
+    folder = tmp_path_factory.mktemp("smooth")
+    return folder, go(folder, stages())
+
+
 def test_ranks_share_the_answers_and_end_as_one_process_does(tmp_path: Path) -> None:
     for name, engine in (("one", "one"), ("two", "")):
         (tmp_path / name).mkdir()
@@ -57,10 +64,10 @@ def test_ranks_share_the_answers_and_end_as_one_process_does(tmp_path: Path) -> 
     assert len(list(read_rows(tmp_path / "two" / "run" / "stages" / "zero" / "rollouts"))) == 18
 
 
-def test_rank_0_alone_is_heard(tmp_path: Path) -> None:
-    ran = go(tmp_path, stages())
+def test_rank_0_alone_is_heard(smooth: tuple[Path, Ran]) -> None:
+    folder, ran = smooth
     assert [event.step for event in ran.of(StepDone, "zero")] == [1, 2, 3]
-    assert [row["step"] for row in metrics(tmp_path)] == [1, 2, 3]
+    assert [row["step"] for row in metrics(folder)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("who", [0, 1])
@@ -87,9 +94,7 @@ def test_a_rank_that_fails_ends_all_with_its_cause(
         assert "famous last words" in (own / f"rank-{who}.log").read_text()
 
 
-def test_what_was_saved_is_gone_on_with_after_a_rank_was_killed(tmp_path: Path) -> None:
-    (tmp_path / "smooth").mkdir()
-    go(tmp_path / "smooth", stages())
+def test_what_was_saved_is_gone_on_with_after_a_rank_was_killed(smooth: tuple[Path, Ran], tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="ended without a word"):
         go(tmp_path, stages(", then: die, at: 2"))
     assert len(metrics(tmp_path)) == 2
@@ -99,7 +104,7 @@ def test_what_was_saved_is_gone_on_with_after_a_rank_was_killed(tmp_path: Path) 
         go(once, stages(f", then: once, at: 2, where: '{once}'"))
     ran = go(once, stages(f", then: once, at: 2, where: '{once}'"))
     assert [event.step for event in ran.of(StepDone, "zero")] == [3]
-    found, wanted = (without_times(each / "run" / "stages" / "zero") for each in (once, tmp_path / "smooth"))
+    found, wanted = (without_times(each / "run" / "stages" / "zero") for each in (once, smooth[0]))
     kept = [name for name in wanted if name.startswith(("model/", "rollouts/", "metrics"))]
     assert [name for name in kept if found.get(name) != wanted[name]] == []
 
