@@ -61,11 +61,11 @@ def place_of(folder: Path) -> Path:
 
 
 def recipe_elsewhere(
-    folder: Path, around: Surroundings, *, path: Path | None = None
+    folder: Path, around: Surroundings, *arguments: str, path: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run it from the root, with a home of its own, in these surroundings."""
     (folder / "home").mkdir()
     where = ("--run-dir", str(place_of(folder)))
     how = ("--set", f"scoring.workers={around.workers}", "--jobs", str(around.jobs))
     own = {**around.environment, "HOME": str(folder / "home")}
-    return recipe(Path("/"), *where, *how, umask=around.umask, path=path, **own)
+    return recipe(Path("/"), *where, *how, *arguments, umask=around.umask, path=path, **own)
