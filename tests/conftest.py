@@ -29,7 +29,10 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 HERE = Path(__file__).parent
-LONGEST = ("recipes", "journey", "contract/test_stress_built_ins.py", "contract/test_suites_engines.py", "extras")
+LONGEST = (
+    *("recipes", "journey", "contract/test_stress_built_ins.py", "contract/test_suites_engines.py", "extras"),
+    "plugins/test_code_faults.py",  # locks the others that run code out
+)
 """Files that take minutes come first: one begun last keeps one worker busy while the other has nothing to do."""
 
 Once = Callable[[str, Callable[[Path], None]], Path]
