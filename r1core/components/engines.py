@@ -135,7 +135,8 @@ class Policy(Component):
     def text_marks(self) -> Mapping[str, str]:
         """Hashes of what turns text into tokens, by content: "tokenizer" (vocabulary, merges, special and end tokens,
         all that decides ids) and "template" (the chat template, and the tokens that it names). Equal marks mean equal
-        token ids, however the files are laid out. Empty where it cannot tell."""
+        token ids, however the files are laid out. "ids" is the first without the special tokens that begin and end a
+        text, "end" the one that ends it, as text: they tell what differs. Empty where it cannot tell."""
         return {}
 
     @property

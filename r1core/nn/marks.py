@@ -22,21 +22,27 @@ _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 def text_marks(tokenizer: Any) -> dict[str, str]:
-    """ "tokenizer" and "template": sha256 of what turns texts, and conversations, into ids."""
-    return {"tokenizer": _digest(_tokenizer(tokenizer)), "template": _digest(_template(tokenizer))}
-
-
-def _tokenizer(tokenizer: Any) -> Json:
+    """ "tokenizer" and "template": sha256 of what turns texts, and conversations, into ids. Of the first "ids" is the
+    part without the tokens that begin and end a text, and "end" the one that ends it, as it is written."""
     ends = {"begins": tokenizer.bos_token_id, "ends": tokenizer.eos_token_id}
+    ids = _ids(tokenizer)
+    return {
+        "tokenizer": _digest({**ends, **ids}),
+        "ids": _digest(ids),
+        "end": str(tokenizer.eos_token),
+        "template": _digest(_template(tokenizer)),
+    }
+
+
+def _ids(tokenizer: Any) -> Json:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:  # written in Python: its class is its rules
-        return {**ends, "class": type(tokenizer).__name__, "vocabulary": dict(tokenizer.get_vocab())}
+        return {"class": type(tokenizer).__name__, "vocabulary": dict(tokenizer.get_vocab())}
     told: Json = json.loads(backend.to_str())
     model = dict(told["model"])
     added = told["added_tokens"] or []
     tokens = _vocabulary(model.pop("vocab"))
     return {
-        **ends,
         "vocabulary": {**tokens, **{token["content"]: token["id"] for token in added}},
         "added": sorted([token["content"], *(token[flag] for flag in _FLAGS)] for token in added),
         "merges": [pair.split(" ") if isinstance(pair, str) else list(pair) for pair in model.pop("merges", ())],

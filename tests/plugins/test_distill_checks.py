@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,33 @@ def test_a_vocabulary_of_the_same_size_with_other_numbers_is_refused(
     context = Class(student, {"teacher": reordered(tmp_path / "teacher")})
     context.cache()
     refused(context, "different tokenizers", **mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_another_end_token_over_the_same_ids_is_refused_by_its_name(
+    tmp_path: Path, student: Path, mode: Mapping[str, Any]
+) -> None:
+    """A base model and the chat model of its family."""
+    teacher = folder(tmp_path / "teacher", seed=1)
+    told = json.loads((teacher / "tokenizer_config.json").read_text())
+    (teacher / "tokenizer_config.json").write_text(json.dumps({**told, "eos_token": "<|user|>"}))
+    context = Class(student, {"teacher": teacher})
+    context.cache()
+    said = (
+        r"same token ids and other end tokens: the teacher ends an answer with <\|user\|>, the student with <\|end\|>"
+    )
+    error = refused(context, said, **mode)
+    assert '"eos_token": "<|user|>" in the tokenizer_config.json' in error.fix
+
+
+def test_a_cache_that_tells_only_the_old_marks_is_read(student: Path) -> None:
+    context = Class(student, {"teacher": student})
+    cache = context.cache()
+    cache.about = {name: value for name, value in cache.about.items() if name not in ("ids", "end")}
+    assert train(context, cached={"signals": "cache"})
+    other = Class(student, {"teacher": student})
+    other.cache().about = {**cache.about, "tokenizer": "0" * 64}
+    refused(other, "different tokenizers", cached={"signals": "cache"})
 
 
 @pytest.mark.parametrize("mode", MODES)

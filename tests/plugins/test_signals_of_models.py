@@ -111,7 +111,7 @@ def test_signals_are_the_models_own_distribution_for_each_counted_token(
         np.testing.assert_allclose(signal.logprobs, own, atol=1e-5)
         assert signal.present.all()
     told = about(tmp_path)
-    assert {name: told[name] for name in ("tokenizer", "template")} == policy.text_marks
+    assert {name: told[name] for name in ("tokenizer", "ids", "end", "template")} == policy.text_marks
 
 
 def test_texts_that_the_teacher_has_no_positions_for_are_not_graded_and_counted(tmp_path: Path, model: Path) -> None:

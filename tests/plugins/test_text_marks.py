@@ -64,7 +64,7 @@ def test_one_tokenizer_has_one_mark_in_both_layouts(tmp_path: Path, saved: Path)
     old, new = ChatText(tmp_path / "old"), ChatText(saved)
     assert old.tokenizer("then the inn")["input_ids"] == new.tokenizer("then the inn")["input_ids"]
     assert old.marks == new.marks
-    assert set(old.marks) == {"tokenizer", "template"}
+    assert set(old.marks) == {"tokenizer", "ids", "end", "template"}
 
 
 def _in_another_order(told: Any) -> None:
@@ -139,14 +139,18 @@ def test_what_changes_ids_changes_the_mark_of_the_tokenizer_alone(saved: Path, c
     before = ChatText(saved).marks
     after = ChatText(changed(saved, change)).marks
     assert after["tokenizer"] != before["tokenizer"]
-    assert after["template"] == before["template"]
+    assert after["ids"] != before["ids"]
+    assert (after["template"], after["end"]) == (before["template"], before["end"])
 
 
 def test_another_end_token_is_another_tokenizer(saved: Path) -> None:
     before = ChatText(saved).marks
     config = json.loads((saved / "tokenizer_config.json").read_text())
     (saved / "tokenizer_config.json").write_text(json.dumps({**config, "eos_token": "<|endoftext|>"}))
-    assert ChatText(saved).marks["tokenizer"] != before["tokenizer"]
+    after = ChatText(saved).marks
+    assert after["tokenizer"] != before["tokenizer"]
+    assert after["ids"] == before["ids"], "every id is the same"
+    assert (before["end"], after["end"]) == ("<|im_end|>", "<|endoftext|>")
 
 
 def test_a_template_counts_by_its_text_wherever_it_lies(saved: Path) -> None:

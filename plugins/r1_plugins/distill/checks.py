@@ -29,6 +29,7 @@ SHOWN = 60
 def require_same_text(student: Policy, theirs: Mapping[str, str], *, where: str) -> None:
     """Raise RecipeError unless teacher and student make the same tokens of the same conversation, by content."""
     own = student.text_marks
+    _require_same_end(own, theirs, where=where)
     for mark, what, fix in (
         ("tokenizer", "tokenizers", "use models of one family, or learn the teacher's traces instead"),
         ("template", "chat templates", "give the student the teacher's, or learn the teacher's traces instead"),
@@ -40,6 +41,22 @@ def require_same_text(student: Policy, theirs: Mapping[str, str], *, where: str)
                 where=f"trainer distill, {where}",
                 fix=fix,
             )
+
+
+def _require_same_end(own: Mapping[str, str], theirs: Mapping[str, str], *, where: str) -> None:
+    """Raise RecipeError where the ids are the same and only the end differs, as of a base model and a chat model of one
+    family. It could be computed, and would make a student that never stops: the teacher teaches it to write an end that
+    is none of its own, and finds its own impossible."""
+    ends = own.get("end"), theirs.get("end")
+    if not own.get("ids") or own["ids"] != theirs.get("ids") or ends[0] == ends[1]:
+        return
+    raise RecipeError(
+        f"teacher and student have the same token ids and other end tokens: the teacher ends an answer with {ends[1]}, "
+        f"the student with {ends[0]}, so it would learn an end at which it does not stop",
+        where=f"trainer distill, {where}",
+        fix=f'set "eos_token": "{ends[1]}" in the tokenizer_config.json of the student\'s folder; a base model has the '
+        "teacher's chat template to be given, too",
+    )
 
 
 def require_same_tokens(student: Policy, teacher: Any, rollout: Rollout, *, where: str) -> None:
