@@ -27,7 +27,9 @@ from r1core.types import Signal, Tokens
 ABOUT = "signals.json"
 GROUP_BYTES = 2**21
 """Of one row group, before compression; a longer text has a group of its own."""
-GROUPS_HELD = 8
+HELD_BYTES = 2**28
+"""Of row groups that a reader keeps: batches of like lengths jump about in a bucket of thousands of texts, and come
+back to most of its groups. At least one is kept, however large."""
 FLAT = {"ids": "int32", "top_ids": "int32", "top_logprobs": "float32", "logprobs": "float32", "present": "bool_"}
 """The lists of a row; those of (T, K) are written row by row."""
 SPLIT = [f"{name}.list.element" for name in ("top_logprobs", "logprobs")]
@@ -128,8 +130,9 @@ class StoredSignals:
         if place not in self._held:
             path = self._parts[part]
             self._held[place] = self._open(path, lambda file: file.read_row_group(group, use_threads=False))
-            if len(self._held) > GROUPS_HELD:
-                self._held.popitem(last=False)
+            held = sum(table.nbytes for table in self._held.values())
+            while held > HELD_BYTES and len(self._held) > 1:
+                held -= self._held.popitem(last=False)[1].nbytes
         self._held.move_to_end(place)
         return self._held[place]
 

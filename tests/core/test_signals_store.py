@@ -73,20 +73,43 @@ def test_the_same_signals_are_the_same_bytes(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_reader_holds_a_few_groups_and_reads_no_more_than_it_is_asked_for(
+def test_a_reader_holds_so_many_bytes_of_groups_and_reads_no_more_than_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored, "GROUP_BYTES", 20_000)
-    wanted = [signal(100, 8, seed=number) for number in range(64)]
-    write_signals(tmp_path, rows(wanted), part=0)
+    monkeypatch.setattr(stored, "GROUP_BYTES", 10_000)
+    monkeypatch.setattr(stored, "HELD_BYTES", 50_000)
+    many = [signal(100, 8, seed=number) for number in range(64)]
+    write_signals(tmp_path, rows(many), part=0)
     found = StoredSignals(tmp_path)
-    assert found._held == {}
+    assert len(found._groups) >= 32
     for number in np.random.default_rng(0).permutation(64):
-        assert_same(found[int(number)], wanted[number])
-        assert len(found._held) <= stored.GROUPS_HELD
-    held = sum(group.nbytes for group in found._held.values())
-    assert len(found._held) == stored.GROUPS_HELD
-    assert held <= stored.GROUPS_HELD * 20_000 < bytes_of(64 * 103, 64 * 100, k=8) / 2
+        assert_same(found[int(number)], many[number])
+        assert sum(table.nbytes for table in found._held.values()) <= 50_000 < bytes_of(64 * 103, 64 * 100, k=8) / 2
+    assert len(found._held) > 2
+    monkeypatch.setattr(stored, "HELD_BYTES", 1)
+    assert_same(found[0], many[0])
+    assert_same(found[63], many[63])
+    assert len(found._held) == 1, "a text is given however large its group is"
+
+
+def test_groups_that_fit_are_read_once_however_texts_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "GROUP_BYTES", 10_000)
+    write_signals(tmp_path, rows([signal(100, 8, seed=number) for number in range(64)]), part=0)
+    found = StoredSignals(tmp_path)
+    groups = len(found._groups)
+    reads, opened = [0], StoredSignals._open
+
+    def counted(self: StoredSignals, path: Path, read: object) -> object:
+        reads[0] += 1
+        return opened(self, path, read)
+
+    monkeypatch.setattr(StoredSignals, "_open", counted)
+    for number in np.random.default_rng(0).permutation(64):
+        found[int(number)]
+    assert groups >= 32
+    assert reads[0] == groups
 
 
 def test_the_estimate_is_what_they_take_before_compression(tmp_path: Path) -> None:

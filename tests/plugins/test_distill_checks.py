@@ -261,13 +261,15 @@ class Elsewhere(Sampler):
         self.asked.append(len(sequences))
         told = self.model.top_logprobs(sequences, k=0, temperature=1.0)
         for _, _, own in told if self.silent_at is not None else ():
-            own[self.silent_at] = np.nan
+            own[self.silent_at] = self.says
         return list(told)
 
 
-def taught_from_afar(student: Path, teacher: Path, *, silent_at: int | None = None) -> tuple[Class, Elsewhere]:
+def taught_from_afar(
+    student: Path, teacher: Path, *, silent_at: int | None = None, says: float = np.nan
+) -> tuple[Class, Elsewhere]:
     context, far = Class(student, {}), Elsewhere(Elsewhere.Config())
-    far.model, far.silent_at = policy().open(teacher, trainable=False), silent_at
+    far.model, far.silent_at, far.says = policy().open(teacher, trainable=False), silent_at, says
     context.build = lambda use, kind: far  # type: ignore[method-assign]
     return context, far
 
@@ -284,13 +286,16 @@ def test_a_teacher_elsewhere_gives_the_gradient_of_one_in_memory(tmp_path: Path,
     assert far.synced is context.policy
 
 
-def test_tokens_that_it_did_not_grade_are_not_learned_from(tmp_path: Path, student: Path) -> None:
-    context, _ = taught_from_afar(student, folder(tmp_path / "teacher", seed=1), silent_at=0)
+@pytest.mark.parametrize("says", [np.nan, -np.inf])
+def test_tokens_that_it_did_not_grade_or_finds_impossible_are_not_learned_from(
+    tmp_path: Path, student: Path, says: float
+) -> None:
+    context, _ = taught_from_afar(student, folder(tmp_path / "teacher", seed=1), silent_at=0, says=says)
     (step,) = train(context, on_policy={**OWN, "teacher": {"use": "elsewhere"}})
     lengths = [len(rollout.completion_ids) for rollout in context.answered]
     assert step.metrics["num_tokens"] == sum(lengths) - len(lengths)
     assert step.metrics["on_policy/present"] == pytest.approx(1 - len(lengths) / sum(lengths))
-    assert np.isfinite(step.metrics["loss"])
+    assert np.isfinite([step.metrics["loss"], step.metrics["reverse_kl"]]).all()
     assert gradient(context).isfinite().all()
 
 

@@ -91,8 +91,8 @@ class AnswersSource:
         for number, teacher in enumerate(self._teachers if self._options.teachers else ()):
             own = [gap for gap, asked in zip(gaps, chosen, strict=True) if asked == number]
             metrics |= _estimates(np.concatenate(own), f"/{self._options.label(teacher.route)}") if own else {}
-        if any(np.isnan(gap).any() for gap in gaps):
-            metrics[f"{self.name}/present"] = float(np.mean(~np.isnan(np.concatenate(gaps))))
+        if not all(np.isfinite(gap).all() for gap in gaps):
+            metrics[f"{self.name}/present"] = float(np.mean(np.isfinite(np.concatenate(gaps))))
         return metrics
 
     def _check(self, rollouts: Sequence[Rollout]) -> None:
@@ -128,15 +128,16 @@ def _sequence(rollout: Rollout) -> TrainSequence:
 
 
 def _graded(sequence: TrainSequence, gap: Floats) -> TrainSequence:
-    """The answer with its advantages; a token that nobody graded has no signal."""
-    graded = ~np.isnan(gap)
+    """The answer with its advantages; a token that nobody graded has no signal, nor has one that the teacher finds
+    impossible: an infinite advantage is no number to learn from."""
+    graded = np.isfinite(gap)
     columns = {ADVANTAGE: np.where(graded, gap, 0.0)}
     return replace(sequence, columns=columns if graded.all() else {**columns, PRESENT: graded})
 
 
 def _estimates(gap: Floats, label: str) -> dict[str, float]:
     """k1: unbiased, the mean over the student's own tokens; k3: unbiased too, less spread, never negative."""
-    known = gap[~np.isnan(gap)]
+    known = gap[np.isfinite(gap)]
     if not known.size:
         return {}
     return {

@@ -162,7 +162,9 @@ class CachedSource:
 
     def lessons(self, at: At, number: int) -> list[Lesson]:
         """The next batch; tokens without a signal are left out, and counted."""
-        sequences = [cached_sequence(self._signals[text]) for text in self._deck.batch(number)]
+        texts = self._deck.batch(number)
+        found = {text: self._signals[text] for text in sorted(texts)}  # as they lie: each group is read once
+        sequences = [cached_sequence(found[text]) for text in texts]
         present = np.concatenate([sequence.columns[PRESENT] for sequence in sequences])
         return [
             Lesson(
