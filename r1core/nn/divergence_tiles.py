@@ -33,8 +33,11 @@ class TiledDivergence(torch.autograd.Function):
         measure: Measure,
         vocabulary: int,
         into_grad: bool,
+        seen: list[Tensor],
     ) -> Tensor:
-        """`into_grad`: the weight is a plain parameter, whose gradient is added where it is kept, without a copy."""
+        """`into_grad`: the weight is a plain parameter, whose gradient is added where it is kept, without a copy.
+        `seen` gets what the normalisers' passes tell beside: each model's likeliest token, the student's first, and
+        then how much probability each gives to rows beyond the vocabulary."""
         work = _Work(Logits(states, weight, bias), teacher, measure, vocabulary)
         value = torch.zeros_like(work.normal_q)
         slope = torch.zeros_like(value)
@@ -44,6 +47,7 @@ class TiledDivergence(torch.autograd.Function):
             slope[rows] += slopes(pair, measure, share).sum(1)
         ctx.save_for_backward(states, weight, bias, *teacher, work.normal_q, work.normal_p, work.shares, slope)
         ctx.given = measure, vocabulary, into_grad
+        seen += work.seen()
         return measure.scale * value
 
     @staticmethod
@@ -60,7 +64,7 @@ class TiledDivergence(torch.autograd.Function):
             by_logits = slopes(pair, measure, work.share_of(rows))
             by_logits = factor[rows] * (by_logits - pair.q * slope[rows].unsqueeze(1))
             back.add(rows, columns, by_logits)
-        return *back.found(), None, None, None, None
+        return *back.found(), None, None, None, None, None
 
 
 class _Work:
@@ -77,10 +81,24 @@ class _Work:
         shares: Tensor | None = None,
     ) -> None:
         self.student, self.teacher, self.measure, self.vocabulary = student, teacher, measure, vocabulary
-        everything = range(vocabulary)
-        self.normal_q = student.total(measure.temperature, everything) if normal_q is None else normal_q
-        self.normal_p = teacher.total(measure.temperature, everything) if normal_p is None else normal_p
+        self._surest: list[Tensor] = []
+        self.normal_q = self._normal(student) if normal_q is None else normal_q
+        self.normal_p = self._normal(teacher) if normal_p is None else normal_p
         self.shares = self._adapted() if shares is None and measure.kind == "adaptive" else shares
+
+    def _normal(self, model: Logits) -> Tensor:
+        ids, normal = model.surest(self.measure.temperature, self.vocabulary)
+        self._surest.append(ids)
+        return normal
+
+    def seen(self) -> list[Tensor]:
+        """Each model's likeliest token, then its mass beyond the vocabulary, student's first; made with `_normal`."""
+        found = list(self._surest)
+        for model, normal in ((self.student, self.normal_q), (self.teacher, self.normal_p)):
+            is_padded, is_cold = model.width > self.vocabulary, self.measure.temperature == 1
+            total = normal if is_cold or not is_padded else model.total(1.0, range(self.vocabulary))
+            found.append(model.beyond(self.vocabulary, total))
+        return found
 
     def logs(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
         """Log-probabilities of a tile, student's and teacher's."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,17 @@ from r1core.nn.sorted_distance import SortedDistance
 _divergence: Any = TiledDivergence.apply
 _named: Any = NamedTokens.apply
 _sorted: Any = SortedDistance.apply
+
+
+class Compared(NamedTuple):
+    """Student and teacher in each place, (N,) each; the divergence alone has a gradient."""
+
+    divergence: Tensor
+    agrees: Tensor
+    """Whether both find the same token likeliest."""
+    masked_mass: Tensor
+    teacher_masked_mass: Tensor
+    """What each gives to rows beyond the vocabulary (`LMHead.masked_mass`)."""
 
 
 class LMHead:
@@ -62,7 +73,22 @@ class LMHead:
             ids = (teacher if measure.support == "teacher" else self).likeliest(measure.top_k, measure.temperature)[0]
             own = self.logprobs_at(ids, measure.temperature)
             return on_support(own, teacher._frozen_logprobs_at(ids, measure.temperature), ids >= 0, measure)
-        found: Tensor = teacher._with_logits(functools.partial(self._from, measure), frozen=True)
+        return self._whole(teacher, measure, [])
+
+    def compared(self, teacher: LMHead, measure: Measure) -> Compared:
+        """The same, with what is watched beside it: over the whole vocabulary that costs no pass of its own."""
+        if measure.kind == "ranking" or measure.support != "vocabulary":
+            own, theirs = (head.likeliest(1)[0][:, 0] for head in (self, teacher))
+            masked = self.masked_mass(), teacher.masked_mass()
+            return Compared(self.divergence(teacher, measure), own == theirs, *masked)
+        self._require_same(teacher)
+        seen: list[Tensor] = []
+        value = self._whole(teacher, measure, seen)
+        own, theirs, mass, teacher_mass = seen
+        return Compared(value, own == theirs, mass, teacher_mass)
+
+    def _whole(self, teacher: LMHead, measure: Measure, seen: list[Tensor]) -> Tensor:
+        found: Tensor = teacher._with_logits(functools.partial(self._from, measure, seen), frozen=True)
         return found
 
     def sorted_distance(self, teacher: LMHead, temperature: float = 1.0) -> Tensor:
@@ -81,8 +107,10 @@ class LMHead:
         found: Tensor = self._with_logits(lambda own: _named(*own, ids, temperature, self.vocabulary, self._into_grad))
         return found
 
-    def _from(self, measure: Measure, teacher: Logits) -> Any:
-        return self._with_logits(lambda own: _divergence(*own, teacher, measure, self.vocabulary, self._into_grad))
+    def _from(self, measure: Measure, seen: list[Tensor], teacher: Logits) -> Any:
+        return self._with_logits(
+            lambda own: _divergence(*own, teacher, measure, self.vocabulary, self._into_grad, seen)
+        )
 
     @torch.no_grad()
     def likeliest(self, k: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -106,8 +134,7 @@ class LMHead:
         def find(own: Logits) -> Tensor:
             if self.vocabulary == self.width:
                 return torch.zeros(len(own.states), dtype=own.format, device=own.states.device)
-            inside, beyond = range(self.vocabulary), range(self.vocabulary, self.width)
-            return torch.sigmoid(own.total(1.0, beyond) - own.total(1.0, inside))
+            return own.beyond(self.vocabulary, own.total(1.0, range(self.vocabulary)))
 
         found: Tensor = self._with_logits(find)
         return found

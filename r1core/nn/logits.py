@@ -62,6 +62,23 @@ class Logits(NamedTuple):
             sums.add(rows, logits / temperature)
         return sums.log()
 
+    def surest(self, temperature: float, vocabulary: int) -> tuple[Tensor, Tensor]:
+        """(N,) the likeliest of the first `vocabulary` tokens, and their `total`, in the same pass."""
+        sums = _Sums(len(self.states), like=self)
+        ids = torch.zeros(len(self.states), dtype=torch.int64, device=self.states.device)
+        for rows, columns in self.tiles(vocabulary):
+            logits = self.tile(rows, columns) / temperature
+            highest, found = logits.max(1)
+            ids[rows] = torch.where(highest > sums.highest[rows], found + columns.start, ids[rows])
+            sums.add(rows, logits, highest)
+        return ids, sums.log()
+
+    def beyond(self, vocabulary: int, total: Tensor) -> Tensor:
+        """(N,) the probability of the rows beyond the vocabulary; the `total` of the rest is at temperature 1."""
+        if vocabulary == self.width:
+            return torch.zeros_like(total)
+        return torch.sigmoid(self.total(1.0, range(vocabulary, self.width)) - total)
+
     def likeliest(self, k: int, temperature: float, vocabulary: int, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the first `vocabulary` tokens the `k` likeliest in each place, likeliest first: (N, k) ids, -1 where there
         are fewer, and log-probabilities; and those (N,) of the targets. In one pass: the likeliest of each tile are
@@ -98,9 +115,9 @@ class _Sums:
         self.highest = like.states.new_full((rows,), lowest, dtype=like.format)
         self.total = torch.zeros_like(self.highest)
 
-    def add(self, rows: slice, logits: Tensor) -> None:
+    def add(self, rows: slice, logits: Tensor, highest: Tensor | None = None) -> None:
         before = self.highest[rows]
-        now = torch.maximum(before, logits.amax(1))
+        now = torch.maximum(before, logits.amax(1) if highest is None else highest)
         self.total[rows] *= torch.exp(before - now)
         self.total[rows] += torch.exp(logits - now.unsqueeze(1)).sum(1)
         self.highest[rows] = now

@@ -13,6 +13,7 @@ from toy_heads import Side, small_tiles
 
 from r1core.errors import SetupError
 from r1core.nn import LMHead, Measure, divergence
+from r1core.nn.logits import Logits
 
 UPSTREAM = torch.randn(11, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 NEAR = {torch.float64: 1e-9, torch.float32: 1e-5}
@@ -84,6 +85,48 @@ def test_a_gradient_in_place_is_added_to_the_weights_own(ask: str, monkeypatch: 
     asked(True).backward()
     assert student.module.weight.grad is not None
     torch.testing.assert_close(student.module.weight.grad, 2 * wanted, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("form", ["head", "whole"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"kind": "forward"},
+        {"kind": "reverse", "temperature": 2.5},
+        {"kind": "forward", "support": "teacher", "top_k": 4},
+    ],
+    ids=str,
+)
+def test_what_is_watched_beside_a_divergence_is_that_of_the_whole_softmax(
+    kind: dict[str, Any], form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_tiles(monkeypatch, logits=60, tokens=5)
+    student, teacher, measure = Side(0, padding=3), Side(1, padding=6), Measure(**kind)
+    found = getattr(student, form)().compared(getattr(teacher, form)(), measure)
+    alone = getattr(student, form)().divergence(getattr(teacher, form)(), measure)
+    torch.testing.assert_close(found.divergence, alone, atol=0, rtol=0)
+    assert_same(student.gradients(found.divergence.sum()), student.gradients(alone.sum()), 1e-12)
+    likeliest = [getattr(side, form)().likeliest(1)[0][:, 0] for side in (student, teacher)]
+    assert found.agrees.tolist() == (likeliest[0] == likeliest[1]).tolist()
+    for mass, side in ((found.masked_mass, student), (found.teacher_masked_mass, teacher)):
+        torch.testing.assert_close(mass, getattr(side, form)().masked_mass())
+        assert float(mass.min()) > 0
+
+
+def test_watching_takes_no_pass_over_the_vocabulary_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_tiles(monkeypatch, logits=60, tokens=5)
+    computed, tile = [0], Logits.tile
+
+    def counted(self: Logits, rows: slice, columns: slice) -> torch.Tensor:
+        logits = tile(self, rows, columns)
+        computed[0] += logits.numel()
+        return logits
+
+    monkeypatch.setattr(Logits, "tile", counted)
+    student, teacher = Side(0, padding=3), Side(1, padding=3)
+    tokens, vocabulary = student.head().states.shape[0], student.head().vocabulary
+    student.head().compared(teacher.head(), Measure(kind="forward"))
+    assert computed[0] == 4 * tokens * vocabulary + 2 * tokens * 3, "normalisers and terms of both, and their padding"
 
 
 # --- named tokens, and the likeliest ---------------------------------------------------------------------

@@ -100,11 +100,13 @@ class FromTeacher:
 
     def __call__(self, view: TokenView) -> torch.Tensor:
         student, teacher = view.head, self.teacher.head(view)
-        view.record(f"{self.name}/agreement", student.likeliest(1)[0][:, 0] == teacher.likeliest(1)[0][:, 0])
-        for whose, head in (("student", student), ("teacher", teacher)):
+        found = student.compared(teacher, self.measure)
+        view.record(f"{self.name}/agreement", found.agrees)
+        masses = (("student", student, found.masked_mass), ("teacher", teacher, found.teacher_masked_mass))
+        for whose, head, mass in masses:
             if head.width > head.vocabulary:
-                view.record(f"{self.name}/{whose}_masked_mass", head.masked_mass())
-        return student.divergence(teacher, self.measure)
+                view.record(f"{self.name}/{whose}_masked_mass", mass)
+        return found.divergence
 
 
 class Mixed:
