@@ -42,10 +42,12 @@ def main() -> int:
 
 def told(run: FinishedRun) -> int:
     """Print what came out; 0 when every promise holds."""
-    by_rate = {row.name: row.score for row in arms(run, metric="validation").rows if row.name in RATES}
+    rates = [row for row in arms(run, metric="validation").rows if row.name in RATES]
+    by_rate = {row.name: row.score for row in rates}
     best = max(by_rate, key=lambda name: by_rate[name].mean)
     print("\nRL by learning rate, on `validation`: " + ", ".join(f"{n} {s.mean:.3f}" for n, s in by_rate.items()))
-    print(f"the best is {best}\n")
+    spent = ", ".join(f"{row.name} {row.spent.budget / 1e6:.2f}M" for row in rates)
+    print(f"the best is {best}; each took as many steps, not as many tokens, for its answers grew otherwise: {spent}\n")
     tables = [arms(run, metric=metric, base=best) for metric in ("pass@1", "greedy")]
     for table in tables:
         print("\n".join(arm_lines(without(table, {*RATES} - {best}))) + "\n")
