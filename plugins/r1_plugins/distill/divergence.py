@@ -4,7 +4,8 @@
     divergence: {like: kdflow, kind: jsd, beta: 0.1}        # that tool's convention; what is written on top wins
 
 What each option means is `r1core.nn.Measure`'s to say. An option that changes nothing with the others as they are is
-refused: elsewhere a temperature that the loss ignores, or a key that nobody reads, has cost whole runs.
+refused: elsewhere a temperature that the loss ignores, or a key that nobody reads, has cost whole runs. `like` alone
+may say what is so anyway (TRL's convention is ours); `told` says what it came to.
 """
 
 from __future__ import annotations
@@ -30,15 +31,6 @@ NEEDED_BY = {
     "entropy": ("forward", "symmetric", "adaptive"),
 }
 """Options that only some kinds have a use for."""
-OF_CONVENTION = {
-    "trl": (),
-    "distillkit": ("square", "tail"),
-    "torchtune": ("entropy",),
-    "verl": ("tail", "at_least_zero"),
-    "kdflow": ("beta_on",),
-    "distillm": ("mixture", "entropy"),
-}
-"""What a tool takes for granted that is not so here without `like` (of `r1core.nn.CONVENTIONS`)."""
 OF_SUPPORT = ("tail", "floor", "at_least_zero")
 """Options that say how a part of the vocabulary stands for all of it."""
 
@@ -109,7 +101,6 @@ class Divergence(Options):
         if self.top_k is not None and not (on_support or kind == "ranking"):
             yield "top_k changes nothing where the whole vocabulary is compared: remove it, or give support: teacher"
         yield from self._useless_heat(kind, cached=cached)
-        yield from self._useless_convention(kind, on_support=on_support, cached=cached)
         yield from self._impossible(kind, cached=cached)
 
     def _useless_heat(self, kind: Kind, *, cached: bool) -> Iterator[str]:
@@ -118,22 +109,6 @@ class Divergence(Options):
         unheated = self.temperature == 1.0 or (self.temperature is None and not cached)
         if self.square is not None and (kind == "ranking" or unheated):
             yield "square changes nothing at temperature 1: remove it, or give another temperature"
-
-    def _useless_convention(self, kind: Kind, *, on_support: bool, cached: bool) -> Iterator[str]:
-        if self.like is None:
-            return
-        idle = set() if on_support else set(OF_SUPPORT)
-        idle |= {name for name, kinds in NEEDED_BY.items() if kind not in kinds}
-        idle |= {"beta_on"} if self.beta in (None, 0.5) else set()
-        idle |= {"square"} if self.temperature == 1.0 or (self.temperature is None and not cached) else set()
-        own = [name for name in OF_CONVENTION[self.like] if getattr(self, name) is None]
-        if not own:
-            yield f"like: {self.like} changes nothing: what is computed without it is the same: remove it"
-        elif idle.issuperset(own):
-            yield (
-                f"like: {self.like} changes nothing with kind {kind} here: of {', '.join(own)}, which it sets, none "
-                "has a use: remove it, or give the kind, beta, temperature, or support that it is for"
-            )
 
     def _impossible(self, kind: Kind, *, cached: bool) -> Iterator[str]:
         if kind == "ranking" and self.support not in (None, "vocabulary"):
