@@ -25,8 +25,8 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 NOUNS = {"stages": "stage", "models": "model slot", "problems": "problem slot", "rewards": "reward slot"}
 
 
-def lay_over(root: Node, profile: Node) -> Node:
-    """The profile's values over the recipe's, less what this recipe does not name."""
+def lay_over(root: Node, profile: Node, path: Path) -> Node:
+    """The profile's values over the recipe's, less what this recipe does not name; `path` is the profile's file."""
     if (models := profile.map.get("models")) is not None:
         named = {*_names(root, "models"), *texts_below(root.map["stages"])} if "stages" in root.map else set()
         profile = profile.with_children({"models": Node(_made(models, named), models.mark)})
@@ -34,7 +34,7 @@ def lay_over(root: Node, profile: Node) -> Node:
         own = {*_names(root, "stages"), *_names(root, "models"), *_names(profile, "models")}
         under = root.map.get("stages", Node({}, root.mark))
         kept = {
-            name: _measuring(under.map.get(name, body.without(["evaluate"])), body, own)
+            name: _measuring(under.map.get(name, body.without(["evaluate"])), body, own, path)
             for name, body in stages.map.items()
             if name in own
         }
@@ -42,11 +42,10 @@ def lay_over(root: Node, profile: Node) -> Node:
     return merge(root, profile.without(["r1", "description", "extends"]))
 
 
-def _measuring(own: Node, laid: Node, models: Collection[str]) -> Node:
-    """A stage's entry less its evaluation sets for other recipes: those that the stage does not have, and that are not
-    whole by themselves, or are of models that this recipe has not."""
+def _measuring(own: Node, laid: Node, models: Collection[str], path: Path) -> Node:
+    """A stage's entry less its evaluation sets for other recipes."""
     sets = _sets(laid)
-    foreign = [name for name, body in sets.items() if name not in _sets(own) and not _is_whole(body, models)]
+    foreign = [name for name in sets if name not in _sets(own) and _is_foreign(name, sets[name], models, path)]
     if not foreign:
         return laid
     if len(foreign) == len(sets) and "evaluate" not in own.map:
@@ -57,12 +56,16 @@ def _measuring(own: Node, laid: Node, models: Collection[str]) -> Node:
 
 def _sets(stage: Node) -> dict[str, Node]:
     """The evaluation sets that a stage's entry has something to say of."""
-    return stage.at(("evaluate", "sets")).map if "sets" in stage.at(("evaluate",)).map else {}
+    evaluate = stage.map.get("evaluate")
+    return evaluate.map["sets"].map if evaluate is not None and "sets" in evaluate.map else {}
 
 
-def _is_whole(evaluation_set: Node, models: Collection[str]) -> bool:
-    asked = evaluation_set.map["models"].items if "models" in evaluation_set.map else []
-    return "problems" in evaluation_set.map and all(model.value in models for model in asked)
+def _is_foreign(name: str, evaluation_set: Node, models: Collection[str], path: Path) -> bool:
+    """Whether it is some other recipe's: without problems of its own, or of models that this recipe has not."""
+    if "problems" not in evaluation_set.map:
+        return _is_others(name, path)
+    asked = [str(model.value) for model in evaluation_set.map.get("models", evaluation_set).items]
+    return any(model not in models and _is_others(model, path) for model in asked)
 
 
 def _made(models: Node, named: set[str]) -> dict[str, Node]:
@@ -80,7 +83,6 @@ def check_profile(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]
         if key not in PROFILE_KEYS:
             hint = did_you_mean(key, PROFILE_KEYS, otherwise="keys: ")
             yield at_node(profile.map[key], key, f"a profile has no key {key!r}", hint)
-    yield from _check_sets(root, profile, path)
     words = {*_words(root), *texts_below(profile)}
     for kind, noun in NOUNS.items():
         known = [*_names(root, kind), *(_names(root, "models") if kind == "stages" else [])]
@@ -90,18 +92,6 @@ def check_profile(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]
             if not _is_others(name, path):
                 message = f"no recipe that this profile completes has a {noun} {name!r}"
                 yield at_node(body, f"{kind}.{name}", message, did_you_mean(name, known))
-
-
-def _check_sets(root: Node, profile: Node, path: Path) -> Iterator[Diagnostic]:
-    """Sizes of an evaluation set whose name is almost one of this recipe's, and is no recipe's."""
-    stages = root.map.get("stages", Node({}, root.mark))
-    for stage, body in profile.map["stages"].map.items() if "stages" in profile.map else ():
-        known = list(_sets(stages.map[stage])) if stage in stages.map else []
-        for name, own in _sets(body).items():
-            is_slip_of = name not in known and any(is_slip(name, other) for other in known)
-            if is_slip_of and "problems" not in own.map and not _is_others(name, path):
-                message = f"no recipe that this profile completes has an evaluation set {name!r}"
-                yield at_node(own, f"stages.{stage}.evaluate.sets.{name}", message, did_you_mean(name, known))
 
 
 def _is_others(name: str, profile: Path) -> bool:

@@ -113,8 +113,8 @@ def _laid_out(path: Path, profile: str | None) -> tuple[Node, str, frozenset[str
     if chosen != NO_PROFILE:
         layers = _layers(_profile(chosen, path, root if profile is None else None))
         found += [each for over, file in layers for each in (*misshapen(over), *check_profile(root, over, file))]
-        for over, _ in layers if not found else ():
-            root = lay_over(root, over)
+        for over, file in layers if not found else ():
+            root = lay_over(root, over, file)
     if found:
         raise refused(found)
     return root, chosen, lent(recipe, root)

@@ -129,9 +129,9 @@ def test_of_a_choice_the_one_that_was_meant_speaks(tmp_path: Path) -> None:
     assert "stages.zero.problems.mxi: unknown key 'mxi'\n  did you mean 'mix'?\n1 error" in refused(tmp_path, mix)
 
 
-def test_an_evaluation_set_of_no_recipe_may_be_a_slip_of_one(tmp_path: Path) -> None:
+def test_a_block_that_is_incomplete_may_be_anothers_name(tmp_path: Path) -> None:
     path = write(tmp_path, tiny=TINY + "  table: {evaluate: {sets: {scroe: {limit: 2}}}}\n")
-    with pytest.raises(RecipeError, match=r"has an evaluation set 'scroe'\n  did you mean 'score'\?"):
+    with pytest.raises(RecipeError, match=r"sets.scroe: missing key 'problems'\n  did you mean 'score'\?"):
         make_plan(resolve(path), toy_host())
 
 

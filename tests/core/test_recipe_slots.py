@@ -47,12 +47,14 @@ def test_a_profiles_evaluation_sets_of_other_recipes_are_dropped(tmp_path: Path)
             evaluate:
               sets:
                 score: {limit: 2}
-                longer: {limit: 7}
+                longer: {limit: 7} # of another recipe
                 wide: {problems: reasoning, limit: 9, models: [base]}
-                others: {problems: reasoning, limit: 9, models: [elsewhere]}
+                others: {problems: reasoning, limit: 9, models: [far]}
           zero: {evaluate: {sets: {longer: {limit: 7}}}}
         """
     path = write(tmp_path, tiny=TINY.replace("  zero: {train: {steps: 3}}\n", "") + indent(dedent(sets), "  "))
+    other = (HEAD + STAGES).replace("score: {", "longer: {").replace("final", "far")
+    (tmp_path / "another.yaml").write_text(other, encoding="utf-8")
     stages = resolve(path).recipe.stages
     evaluate = stages["table"].evaluate
     assert evaluate is not None
