@@ -7,9 +7,9 @@ of the same kind are silent, so a tracker that lost its network does not fill th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pluggy
 
@@ -55,7 +55,7 @@ class Observers:
 
     def run_start(self, *, folder: Path, recipe: Mapping[str, Any], started: RunStarted) -> None:
         """A run starts, or goes on, in `folder`."""
-        self._call("r1_run_start", {"folder": folder, "recipe": recipe, "started": started})
+        self._call("r1_run_start", {"folder": folder, "recipe": _frozen(recipe), "started": started})
 
     def stage_start(self, *, folder: Path, stage: str) -> None:
         """A stage starts; `folder` is its own."""
@@ -63,11 +63,12 @@ class Observers:
 
     def step_end(self, *, stage: str, step: int, report: Step, sample: SampleShown | None = None) -> None:
         """One step is done; `step` counts from 1."""
-        self._call("r1_step_end", {"stage": stage, "step": step, "report": report, "sample": sample})
+        seen = replace(report, metrics=_frozen(report.metrics))
+        self._call("r1_step_end", {"stage": stage, "step": step, "report": seen, "sample": sample})
 
     def stage_end(self, *, stage: str, metrics: Mapping[str, float]) -> None:
         """A stage finished with these last metrics."""
-        self._call("r1_stage_end", {"stage": stage, "metrics": metrics})
+        self._call("r1_stage_end", {"stage": stage, "metrics": _frozen(metrics)})
 
     def run_end(self, *, folder: Path, error: str) -> None:
         """The run ended; `error` is empty when it ended well."""
@@ -94,6 +95,25 @@ class Observers:
             f"observer {provider.name!r} ({provider.pinned}): {call.hook} raised "
             f"{type(error).__name__}: {error}{place}; the run goes on"
         )
+
+
+class _Frozen(dict[str, Any]):
+    """A mapping that cannot be written to, and is JSON as any other. A copy can be."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("what an observer gets is frozen: copy it")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+def _frozen(value: Any) -> Any:
+    """A copy that is frozen all the way down: gates and results are read from the mapping itself."""
+    if isinstance(value, Mapping):
+        return _Frozen({key: _frozen(inner) for key, inner in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def options_of(manager: pluggy.PluginManager, plugin: Plugin) -> type[ObserverOptions] | None:

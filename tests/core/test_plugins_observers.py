@@ -43,6 +43,37 @@ def test_a_failing_observer_is_reported_once_and_never_raises(monkeypatch: pytes
     ]
 
 
+WRITES = """
+import copy, json
+from r1core import hookimpl
+@hookimpl
+def r1_run_start(recipe):
+    json.dumps(recipe)
+    copy.deepcopy(recipe)["stages"]["base"]["gate"] = ()
+    recipe["stages"]["base"].clear()
+@hookimpl
+def r1_step_end(report):
+    report.metrics["reward"] = 99.0
+@hookimpl
+def r1_stage_end(metrics):
+    metrics["reward"] = 99.0
+"""
+
+
+def test_what_observers_get_is_frozen_all_the_way_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site = install(monkeypatch, tmp_path, "r1core-watch")
+    (site / "r1core_watch.py").write_text(WRITES, encoding="utf-8")
+    said: list[str] = []
+    watching = observers(said, "watch")
+    recipe, metrics = {"stages": {"base": {"gate": [{"metric": "reward", "min": 2.0}]}}}, {"reward": 1.0}
+    watching.run_start(folder=tmp_path, recipe=recipe, started=RunStarted(folder=str(tmp_path), rows=()))
+    watching.step_end(stage="base", step=1, report=Step(metrics=metrics))
+    watching.stage_end(stage="base", metrics=metrics)
+    assert metrics == {"reward": 1.0}, "a gate asks for what was measured"
+    assert recipe["stages"]["base"]["gate"] == [{"metric": "reward", "min": 2.0}]
+    assert ["raised TypeError: what an observer gets is frozen: copy it" in line for line in said] == [True] * 3
+
+
 def test_one_module_under_two_names_observes_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, tmp_path, "r1core-watch")
     watching = observers([], "watch", "watchman")
