@@ -139,7 +139,7 @@ class PluginHost:
         if third:
             fix = f"{name!r} is a plugin of {third[0].distribution}: write {name}/<component>"
         else:
-            fix = did_you_mean(name, [c.name for c in self._builtins(kind)], otherwise=f"{kind}s: ")
+            fix = did_you_mean(name, [c.name for c in self._builtins(kind)], otherwise=f"{_several(kind)}: ")
         return RecipeError(f"no {kind} {name!r}", fix=fix)
 
     def _unknown_plugin(self, plugin: str, name: str) -> RecipeError:
@@ -160,7 +160,7 @@ class PluginHost:
             return RecipeError(f"no {kind} {component!r}{of}: there is {_a(other[0])} {component!r}, not {_a(kind)}")
         mine = [n for k, n in plugin.components if k == kind]
         everything = ", ".join(f"{k} {n}" for k, n in plugin.components) or "nothing"
-        fix = did_you_mean(component, mine, otherwise=f"{kind}s: ") or f"it registers {everything}"
+        fix = did_you_mean(component, mine, otherwise=f"{_several(kind)}: ") or f"it registers {everything}"
         return RecipeError(f"no {kind} {component!r}{of}", fix=fix)
 
     def _builtins(self, kind: str) -> list[Loaded]:
@@ -284,6 +284,10 @@ class PluginHost:
 def _called(implementation: pluggy.HookImpl) -> list[Any]:
     found: list[Any] = list(implementation.function())  # type: ignore[call-overload]
     return found
+
+
+def _several(kind: str) -> str:
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 def _a(kind: str) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from r1core.choices import Options
-from r1core.errors import RecipeError
+from r1core.errors import RecipeError, SetupError
 from r1core.store.rollouts import FOLDER
 from r1core.store.rows import problem_of, read_part
 from r1core.types import GroupSignals
@@ -84,12 +84,24 @@ def _part(path: Path) -> Iterator[StoredGroup]:
 
 
 def _lines(path: Path) -> Iterator[StoredGroup]:
-    for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, text in enumerate(_text(path).split("
+"), start=1):
         if text.strip():
             line = _parsed(text, f"{path}:{number}")
             kept = [i for i, reward in enumerate(line.rewards) if reward is not None]
             if kept:
                 yield _group(line, kept, number)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        what = f"it is no text in UTF-8: {error.reason} at byte {error.start}"
+        raise RecipeError(what, where=str(path), fix="save it as UTF-8, or give the rollouts/ folder") from error
+    except OSError as error:
+        what = f"it cannot be read: {error.strerror or error}"
+        raise SetupError(what, where=str(path), fix="copy it to a sound disk, or give another") from error
 
 
 def _parsed(text: str, where: str) -> Line:

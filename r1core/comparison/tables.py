@@ -109,7 +109,7 @@ def _nothing(runs: Sequence[FinishedRun], metric: str | None) -> RecipeError:
     sets = {name for model in models for name in model.run.sets(model.evaluation)}
     if metric is not None and metric not in sets:
         return RecipeError(f"no set {metric!r}", where=where, fix=did_you_mean(metric, sets, otherwise="sets: "))
-    fix = "give the run of a recipe with a `matrix`, or several runs"
+    fix = "give the run of a recipe with a `matrix`, or several runs; --across compares the models of one"
     return RecipeError("each model was made once and in one way", where=where, fix=fix)
 
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from r1core.nn import load_tokenizer
-
 Turns = Sequence[Mapping[str, str]]
 THINK = ("<think>", "</think>")
 TEMPERATURE, TOP_P = 0.6, 0.95
@@ -151,6 +149,8 @@ def _rendered(tokenizer: Any, turns: Turns) -> str | None:
 
 def modelfile(folder: Path, weights: str) -> tuple[str, str] | None:
     """(family, text), for an exported folder; None for a template of no known family, or one that cannot be quoted."""
+    from r1core.nn import load_tokenizer  # it imports torch, without which a command still says what it lacks
+
     tokenizer = load_tokenizer(folder)
     family = family_of(tokenizer)
     ends = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]

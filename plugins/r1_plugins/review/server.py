@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from r1_plugins.review.decisions import Decisions
-from r1core.errors import R1Error, RecipeError
+from r1core.errors import R1Error, RecipeError, SetupError
 from r1core.types import Response
 
 PAGE = {
@@ -87,7 +87,7 @@ def _bound(decisions: Decisions, port: int | None) -> Server:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
     taken = f"port {port}" if port is not None else f"ports {FIRST_PORT} to {FIRST_PORT + TRIED - 1}"
-    raise RecipeError(f"{taken} cannot be used: in use, or not allowed", where="--port", fix="give another to --port")
+    raise SetupError(f"{taken} cannot be used: in use, or not allowed", where="--port", fix="give another to --port")
 
 
 class Handler(BaseHTTPRequestHandler):
