@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from r1core.errors import Diagnostic, RecipeError
+from r1core.errors import Diagnostic, RecipeError, SetupError
 from r1core.recipe.nodes import Loc, Mark, Node, node_of
 from r1core.suggest import did_you_mean
 
@@ -77,6 +77,8 @@ def load_yaml(path: str | Path) -> Document:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"not UTF-8 at byte {error.start}", where=shown(path)) from error
+    except OSError as error:
+        raise SetupError(f"it cannot be read: {error.strerror or error}", where=shown(path)) from error
     document = Document(parse(text, shown(path)))
     if not isinstance(document.root.value, dict):
         raise RecipeError("a recipe is a mapping of keys to values", where=shown(path), fix="start with: r1: 1")

@@ -17,6 +17,9 @@ from r1core.components import AdvantageEstimator
 from r1core.store.rollouts import RolloutsWriter
 from r1core.types import Group, GroupSignals, Problem, Response, Rollout, Score
 
+UNREADABLE = Path("/proc/self/mem")
+"""Nothing lies at the address that a file begins with, and reading there is an error as of a broken disk."""
+
 GROUPS = [
     {"id": "a", "question": "1 + 1", "rewards": [1, 0, 0.5], "lengths": [4, 2, 3]},
     {"id": "b", "rewards": [0, 0, 1], "lengths": [1, 4, 2]},
@@ -256,3 +259,19 @@ def test_groups_of_the_same_rewards_are_shown_once() -> None:
     pair = [estimated("one", Scaled(1, 1, 1, 1), [groups]), estimated("two", Scaled(1, 1, 2, 5), [groups])]
     found = largest_differences(pair, groups, 5)
     assert [(each.group, each.alike) for each in found] == [(0, 2), (3, 0)]
+
+
+def test_a_file_that_is_no_text_or_does_not_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "groups.jsonl").write_bytes(b'{"rewards": [1, 0], "id": "\xff"}\n')
+    done = called(tmp_path, "advantages", "groups.jsonl", "--use", "grpo", "--use", "rloo")
+    assert (done.returncode, "groups.jsonl: it is no text in UTF-8: invalid start byte at byte 27" in done.stderr) == (
+        2,
+        True,
+    ), done.stderr
+
+
+@pytest.mark.skipif(not UNREADABLE.is_file(), reason="needs a file that opens and does not read")
+@pytest.mark.parametrize("line", [["recipe", "FILE"], ["ablate", "FILE"], ["advantages", "FILE", "--use", "grpo"]])
+def test_a_file_that_opens_and_does_not_read_is_the_machines_fault(tmp_path: Path, line: list[str]) -> None:
+    done = called(tmp_path, *(str(UNREADABLE) if word == "FILE" else word for word in line))
+    assert (done.returncode, f"{UNREADABLE}: it cannot be read: Input/output error" in done.stderr) == (3, True)

@@ -235,3 +235,4 @@ def test_a_run_by_itself_has_nothing_to_be_compared_with(alone: Path) -> None:
     done = called(alone, "compare", "runs/one")
     assert done.returncode == 2
     assert "runs/one: each model was made once and in one way" in done.stderr
+    assert "--across compares the models of one" in done.stderr

@@ -164,3 +164,9 @@ def test_a_deprecated_hook_works_and_says_who_should_change_what(
     assert (row.status, row.detail) == ("ok", said)
     seen.stage_end(stage="base", metrics={})
     assert sys.modules["r1core_watch"].SEEN == [("base", {})]
+
+
+def test_what_there_is_of_a_kind_is_listed_in_its_plural() -> None:
+    for kind, plural in (("policy", "policies"), ("sampler", "samplers")):
+        with pytest.raises(RecipeError, match=rf"no {kind} 'zzzzzz'\n  {plural}: "):
+            PluginHost.discover(allow=()).find(kind, "zzzzzz")

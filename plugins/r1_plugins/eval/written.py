@@ -173,7 +173,7 @@ def _folder(given: str, *, fetch: bool) -> str:
 
 def _name(given: str, taken: dict[str, Any]) -> str:
     parts = [part for part in re.split(r"[/#]", given) if part not in ("", "model")]
-    short = NOT_A_NAME.sub("_", parts[-1]).strip("_") or "model"
+    short = NOT_A_NAME.sub("_", parts[-1] if parts else "").strip("_") or "model"
     short = short if short[0].isalpha() else f"model_{short}"
     names = [short, *(f"{short}_{number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in {*taken, "evaluation"})
