@@ -15,7 +15,7 @@ stops a run. There is no `firstresult`, and pluggy is never on the hot path.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,12 @@ def r1_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
 @hookspec
 def r1_observer_options() -> type[ObserverOptions]:  # type: ignore[empty-body]
     """What an observer takes in a recipe, as one class; an observer without this hook takes no options."""
+
+
+@hookspec
+def r1_observer_lacks() -> Sequence[str]:  # type: ignore[empty-body]
+    """What an observer that a recipe names misses on this machine, each with the command that adds it. A dry run marks
+    it; a run is refused for it before any compute."""
 
 
 @hookspec

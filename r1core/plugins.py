@@ -24,7 +24,7 @@ from r1core.plugin_host.discovery import COMMAND, PLUGIN_NAME, Provider, classif
 from r1core.plugin_host.loaded import Loaded, PluginRow, component_of, listed, loaded_from
 from r1core.plugin_host.loading import Failure, Plugin
 from r1core.plugin_host.local import is_local, load_local
-from r1core.plugin_host.observers import HOOKS, Observers, options_of
+from r1core.plugin_host.observers import HOOKS, Observers, lacks_of, options_of
 from r1core.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -260,6 +260,18 @@ class PluginHost:
     def observer_options(self, name: str) -> type[ObserverOptions] | None:
         """What the observer takes in a recipe; None where it takes nothing."""
         return options_of(self._manager, self._plugin(self._observer(name)))
+
+    def observer_lacks(self, name: str) -> list[str]:
+        """What the observer misses on this machine, each with the command that adds it."""
+        return lacks_of(self._manager, self._plugin(self._observer(name)))
+
+    def observer_lock(self, names: Iterable[str]) -> dict[str, Any]:
+        """For plugins.lock: distribution, version and source hash of each observer that a recipe names."""
+        plugins = {name: self._plugin(self._observer(name)) for name in sorted(names)}
+        return {
+            name: {"distribution": p.provider.distribution, "version": p.provider.version, "source_hash": p.source_hash}
+            for name, p in plugins.items()
+        }
 
     def _of_all(self, report: Callable[[str], None]) -> dict[str, Plugin]:
         """The observers of every run, by target, less those that `-p no:NAME` left out."""

@@ -32,6 +32,7 @@ def check_machine(stages: Sequence[StagePlan], plan: Plan | None = None) -> None
         for finding in c.lacks()
     ]
     lacking += [str(error).replace("\n", "\n  ") for error in _absent(plan, stages)]
+    lacking += _lacking_observers(plan)
     lacking += _lacks_parquet(stages)
     lacking += _lacking_elsewhere([each for stage in stages for each in stage.elsewhere])
     keys = sorted({name for stage in stages for name in key_names(stage.plain)})
@@ -48,6 +49,12 @@ def needed(stage: StagePlan, plan: Plan | None) -> Iterator[Loaded]:
     measures = plan is not None and own.evaluate is not None and own.train is None
     opens_none = measures and all(model in _answered_ids(plan) for model in own.models)
     return (each for each in stage.here if not (opens_none and each.kind in ("policy", "sampler")))
+
+
+def _lacking_observers(plan: Plan | None) -> list[str]:
+    """What the observers lack that the recipe names: those of every run do without."""
+    names = dict.fromkeys(use.use for use in plan.recipe.observers) if plan is not None else {}
+    return [f"observer {name}: {each}" for name in names for each in (plan.host.observer_lacks(name) if plan else ())]
 
 
 def _absent(plan: Plan | None, stages: Sequence[StagePlan]) -> list[R1Error]:

@@ -31,8 +31,8 @@ def check_locked(plan: Plan, lock: Path) -> None:
 def _differences(locked: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     if locked.get("r1core") != now["r1core"]:
         yield f"r1core: locked {locked.get('r1core')}, installed {now['r1core']}"
-    before = locked.get("components", {})
-    for name, entry in now["components"].items():
+    before = {**locked.get("components", {}), **_observers(locked)}
+    for name, entry in {**now["components"], **_observers(now)}.items():
         old = before.get(name)
         if old is None:
             yield f"{name}: not in the lock"
@@ -42,3 +42,7 @@ def _differences(locked: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
     environments = locked.get("environments", {})
     for name, found in now["environments"].items():
         yield from changes(environments.get(name, []), found, f"environment of {name}")
+
+
+def _observers(lock: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"observer {name}": entry for name, entry in lock.get("observers", {}).items()}

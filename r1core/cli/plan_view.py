@@ -124,7 +124,7 @@ def _reach(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
     keys = sorted({*sent, *({name for stage in stages for name in key_names(stage.plain)} - set(sent.values()))})
     local = [c.file for c in used.values() if c.local]
     local += dict.fromkeys(str(each.environment.interpreter) for stage in stages for each in stage.elsewhere)
-    observers = [use.use for use in plan.recipe.observers]
+    observers = list(_observers(plan))
     for use in plan.recipe.observers:
         options = plan.host.observer_options(use.use)
         told_to = () if options is None else options.model_validate(use.options).hosts()
@@ -132,6 +132,13 @@ def _reach(plan: Plan, stages: Sequence[StagePlan]) -> Iterator[str]:
     yield ""
     for label, found in (("observers", observers), ("hosts", hosts), ("keys", keys), ("local code", local)):
         yield f"{label}: {', '.join(found) or 'none'}"
+
+
+def _observers(plan: Plan) -> Iterator[str]:
+    """Each with what it lacks here."""
+    for use in plan.recipe.observers:
+        lacks = plan.host.observer_lacks(use.use)
+        yield f"{use.use} (MISSING: {'; '.join(lacks)})" if lacks else use.use
 
 
 def _servers(plan: Plan, stage: StagePlan) -> Iterator[tuple[str, Endpoint]]:

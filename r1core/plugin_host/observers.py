@@ -103,7 +103,7 @@ class _Frozen(dict[str, Any]):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("what an observer gets is frozen: copy it")
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
@@ -128,3 +128,14 @@ def options_of(manager: pluggy.PluginManager, plugin: Plugin) -> type[ObserverOp
                 raise RecipeError(f"{named}: r1_observer_options returned {found!r}, no subclass of ObserverOptions")
             return found
     return None
+
+
+def lacks_of(manager: pluggy.PluginManager, plugin: Plugin) -> list[str]:
+    """What an observer's hook `r1_observer_lacks` misses; one that fails itself is a finding, too."""
+    for implementation in manager.hook.r1_observer_lacks.get_hookimpls():
+        if implementation.plugin is plugin.hooks:
+            try:
+                return list(map(str, implementation.function()))  # type: ignore[call-overload]
+            except Exception as error:
+                return [f"its r1_observer_lacks() fails: {type(error).__name__}: {error}"]
+    return []

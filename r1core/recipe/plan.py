@@ -111,7 +111,8 @@ class Plan:
     @property
     def lock(self) -> dict[str, Any]:
         """The content of plugins.lock."""
-        return {**self.host.lock(self.components), "environments": self._environments()}
+        observers = self.host.observer_lock({use.use for use in self.recipe.observers})
+        return {**self.host.lock(self.components), "environments": self._environments(), "observers": observers}
 
     def _environments(self) -> dict[str, Any]:
         """Reward -> what is installed where it runs; a reward that runs in several environments has each of them."""

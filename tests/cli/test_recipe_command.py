@@ -1,5 +1,6 @@
 """`r1 recipe`: what the plan says, what is refused before any compute, and what a run is given."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -10,9 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from r1core.cli.recipe import command
-from r1core.errors import RecipeError
+from r1core.errors import RecipeError, SetupError
 from r1core.events import Event, RunFinished, RunStarted, StageRow
 from r1core.plugin_host.hashing import hash_source
+from r1core.plugins import PluginHost
+from r1core.recipe.plan import make_plan
+from r1core.recipe.resolve import resolve
 
 RECIPE = """\
 r1: 1
@@ -100,6 +104,34 @@ def test_a_slip_in_a_hostfile_is_refused_with_its_line_by_a_plan_and_before_a_ru
         assert isinstance(refused, RecipeError)
         assert str(refused).startswith("machines:2: 'two' names no machine")
     assert not (file.parent / "runs").exists()
+
+
+def test_an_observer_that_lacks_its_package_is_marked_and_refused_before_a_run(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *at: None if name == "wandb" else found(name, *at))
+    said = "wandb is not installed: pip install 'r1core[wandb]'"
+    plan = dry(file, "--set", "observers=[wandb]")
+    assert plan.exit_code == 0, plan.exception
+    assert f"observers: wandb (MISSING: {said})" in plan.output
+    ran = CliRunner().invoke(command, [str(file), "--set", "observers=[wandb]"])
+    assert isinstance(ran.exception, SetupError)
+    assert f"observer wandb: {said}" in str(ran.exception)
+    assert sorted(file.parent.iterdir()) == [file], "nothing was begun"
+
+
+def test_observers_are_in_the_lock(file: Path) -> None:
+    lock = make_plan(resolve(file), PluginHost.discover()).lock
+    (entry,) = lock["observers"].values()
+    assert entry.keys() == {"distribution", "version", "source_hash"}
+    folder = file.parent / "runs" / "try"
+    folder.mkdir(parents=True)
+    lock["observers"]["tensorboard"] = {**entry, "source_hash": "0" * 8}
+    (folder / "plugins.lock").write_text(json.dumps(lock), encoding="utf-8")
+    refused = dry(file, "--locked").exception
+    assert isinstance(refused, RecipeError)
+    assert "observer tensorboard: source_hash 00000000 -> " in str(refused)
 
 
 def test_a_plan_runs_nothing_and_leaves_nothing(file: Path) -> None:

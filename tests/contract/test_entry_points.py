@@ -40,7 +40,7 @@ NAMES = [f"{loaded.kind} {loaded.name}" for loaded in LOADED]
 REGISTRATION_HOOKS = {
     n for n, f in vars(hookspecs).items() if n.startswith("r1_") and not inspect.signature(f).parameters
 }
-REGISTRATION_HOOKS -= {"r1_commands", "r1_observer_options"}
+REGISTRATION_HOOKS -= {"r1_commands", "r1_observer_options", "r1_observer_lacks"}
 
 # --- what there is ---------------------------------------------------------------------------------
 

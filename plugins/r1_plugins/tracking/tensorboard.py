@@ -31,6 +31,12 @@ def installed() -> bool:
 
 
 @hookimpl
+def r1_observer_lacks() -> list[str]:
+    """Whether tensorboard is installed."""
+    return ["tensorboard is not installed: pip install 'r1core[train]'"] if not installed() else []
+
+
+@hookimpl
 def r1_run_start(folder: Path) -> None:
     """Say it now, not at every stage, when the package is missing."""
     if not installed():

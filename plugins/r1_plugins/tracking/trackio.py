@@ -110,6 +110,14 @@ def r1_observer_options() -> type[ObserverOptions]:
 
 
 @hookimpl
+def r1_observer_lacks() -> list[str]:
+    """Whether trackio is installed."""
+    return (
+        ["trackio is not installed: pip install 'r1core[wandb]'"] if importlib.util.find_spec("trackio") is None else []
+    )
+
+
+@hookimpl
 def r1_run_start(folder: Path, recipe: Mapping[str, Any], options: TrackioOptions, started: RunStarted) -> None:
     """A missing package is said once."""
     _SESSION.clear()

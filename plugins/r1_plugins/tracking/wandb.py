@@ -140,6 +140,12 @@ def r1_observer_options() -> type[ObserverOptions]:
 
 
 @hookimpl
+def r1_observer_lacks() -> list[str]:
+    """Whether wandb is installed."""
+    return ["wandb is not installed: pip install 'r1core[wandb]'"] if importlib.util.find_spec("wandb") is None else []
+
+
+@hookimpl
 def r1_run_start(folder: Path, recipe: Mapping[str, Any], options: WandbOptions, started: RunStarted) -> None:
     """Find out now whether it can be used; a missing package or key is said once."""
     _SESSION.clear()
