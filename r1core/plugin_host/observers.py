@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pluggy
 
-from r1core.errors import RecipeError
+from r1core.errors import RecipeError, SetupError
 from r1core.plugin_host.loading import Plugin, blame
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class Observers:
         if (provider.target, call.hook) in self._failed:
             return
         self._failed.add((provider.target, call.hook))
+        if isinstance(error, SetupError):  # no fault of its code: one plain line
+            self._report(f"observer {provider.switch!r}: {error.what}" + (f"; {error.fix}" if error.fix else ""))
+            return
         where = blame(error, provider.target)
         place = f" at {where}" if where else ""
         self._report(

@@ -74,6 +74,19 @@ def test_what_observers_get_is_frozen_all_the_way_down(monkeypatch: pytest.Monke
     assert ["raised TypeError: what an observer gets is frozen: copy it" in line for line in said] == [True] * 3
 
 
+def test_what_an_observer_lacks_is_one_plain_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site = install(monkeypatch, tmp_path, "r1core-watch")
+    lacks = "raise SetupError('it needs ink', where='somewhere', fix='buy some')"
+    (site / "r1core_watch.py").write_text(
+        "from r1core import hookimpl\nfrom r1core.errors import SetupError\n"
+        f"@hookimpl\ndef r1_run_end():\n    {lacks}\n",
+        encoding="utf-8",
+    )
+    said: list[str] = []
+    observers(said, "watch").run_end(folder=tmp_path, error="")
+    assert said == ["observer 'watch': it needs ink; buy some"]
+
+
 def test_one_module_under_two_names_observes_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, tmp_path, "r1core-watch")
     watching = observers([], "watch", "watchman")
