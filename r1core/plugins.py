@@ -184,7 +184,7 @@ class PluginHost:
         components: tuple[str, ...] = ()
         if isinstance(plugin, Plugin):
             status, ms, components = "ok", plugin.ms, listed(provider, plugin)
-            detail = "\n".join(plugin.deprecated)
+            detail = "\n".join([*plugin.deprecated, *self._unreachable(provider, plugin)])
         elif isinstance(plugin, Failure):
             status, ms, detail = "FAILED", plugin.ms, plugin.detail + (f" ({plugin.where})" if plugin.where else "")
         return PluginRow(
@@ -196,6 +196,20 @@ class PluginHost:
             detail=detail,
             ms=ms,
         )
+
+    def _unreachable(self, provider: Provider, plugin: Plugin) -> list[str]:
+        """The commands that a plugin returns and nobody can call: they are found by entry points of their own."""
+        own = [i for i in self._manager.hook.r1_commands.get_hookimpls() if i.plugin is plugin.hooks]
+        try:
+            names = [str(each.name) for implementation in own for each in _called(implementation)]
+        except Exception as error:
+            return [f"its r1_commands() fails: {type(error).__name__}: {error}"]
+        known, module = {p.name for p in self._providers}, provider.target
+        return [
+            f'command {name!r} is not found: add the entry point {COMMAND}{name} = "{module}"'
+            for name in names
+            if COMMAND + name not in known
+        ]
 
     def deprecations(self) -> list[str]:
         """What the plugins that were loaded so far do in a way that will go: one line each, with whom to tell."""

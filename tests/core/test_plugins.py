@@ -166,6 +166,19 @@ def test_a_deprecated_hook_works_and_says_who_should_change_what(
     assert sys.modules["r1core_watch"].SEEN == [("base", {})]
 
 
+def test_a_command_without_an_entry_point_of_its_own_is_a_line_of_its_plugin(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site = install(monkeypatch, tmp_path, "r1core-watch")
+    with (site / "r1core_watch.py").open("a", encoding="utf-8") as module:
+        module.write("\nimport click\n@hookimpl\ndef r1_commands():\n    return [click.Command('lab')]\n")
+    row = next(row for row in PluginHost.discover().report() if row.name == "watch")
+    assert (row.status, row.detail) == (
+        "ok",
+        "command 'lab' is not found: add the entry point command-lab = \"r1core_watch\"",
+    )
+
+
 def test_what_there_is_of_a_kind_is_listed_in_its_plural() -> None:
     for kind, plural in (("policy", "policies"), ("sampler", "samplers")):
         with pytest.raises(RecipeError, match=rf"no {kind} 'zzzzzz'\n  {plural}: "):
