@@ -115,15 +115,16 @@ class Score:
     a `verdict`; an `answer_failure` (the answer broke the check: worth the reward's `lowest`, with
     its reason); an `infrastructure` failure (`value` is NaN; taken out before the estimator).
     `parts` names the value of each reward that went into it. A reward may say what final answer it read,
-    `extracted`, equal texts for equal answers: a majority is counted by it. `extracts` has those of the parts.
+    `extracted`, equal texts for equal answers: a majority is counted by it. `extracts` has those of the parts; neither
+    makes another score.
     """
 
     value: float
     status: Status = "verdict"
     reason: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
-    extracted: str = ""
-    extracts: Mapping[str, str] = field(default_factory=dict)
+    extracted: str = field(default="", compare=False)
+    extracts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def known(self) -> bool:

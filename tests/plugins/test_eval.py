@@ -110,12 +110,13 @@ def test_answers_without_thinking_count_where_it_is_optional_and_are_told_of_whe
     path.write_text("\n".join(map(json.dumps, lines)))
     strict = metrics(asked(answers=path, reward="math"), tmp_path / "strict")
     assert (strict["pass@1"], strict["pass@1/cons=3"]) == (0.25, 0.25)
-    (told,) = losing(tmp_path / "strict", "pass@1")
+    (told,) = losing(tmp_path / "strict", "pass@1", "required")
     assert told.startswith("answers: 9 of 12 answers have no closed think block")
     assert "--thinking optional" in told
+    assert "--thinking" not in next(losing(tmp_path / "strict", "pass@1", "optional"))
     found = metrics(asked(answers=path, reward="math", thinking="optional"), tmp_path / "optional")
     assert (found["pass@1"], found["pass@1/cons=3"]) == (0.5, 0.5)  # an open think block is no answer yet
-    assert list(losing(tmp_path / "optional", "pass@1")) == []
+    assert list(losing(tmp_path / "optional", "pass@1", "optional")) == []
     sets = read_json(tmp_path / "optional" / "stages" / "evaluation" / "data" / "manifest.json")["sets"]
     assert sets["pass@1"]["thinking"] == "optional"
 

@@ -139,7 +139,7 @@ def evaluate(
     _recipe([*arguments, "--dry-run"] if dry_run else arguments)
     if dry_run:
         return
-    for line in losing(folder, set_name()):
+    for line in losing(folder, set_name(), asked.thinking):
         click.echo(untrusted(line))
     for model, found in reflecting(folder, set_name()).items():
         click.echo(untrusted(f"{model}: {found['words_per_1000']:.2f} reflection words in 1,000"))

@@ -10,20 +10,21 @@ from r1_plugins.eval.reflecting import STAGE
 from r1core.store import RunDirectory, read_rows
 
 WHY = {
-    "format": "have no closed think block, or no answer where the reward looks: `--thinking optional` takes a text "
-    "without think tags for the answer, and `r1 explain` of the reward says where it looks",
+    "format": "have no closed think block, or no answer where the reward looks: `r1 explain` of it says where",
     "truncated": "were cut off: `--max-new-tokens` says how long one may be",
     "no_answer": "have no final answer where the reward looks: `r1 explain` of it says where",
     "no_choice": "name no option where the reward looks: `r1 explain` of it says where",
 }
 """Reasons that say nothing of what was answered."""
+OPTIONAL = "; `--thinking optional` takes a text without think tags for the answer"
 
 
-def losing(folder: Path, first: str) -> Iterator[str]:
-    """A line for each model that loses over half of its answers to the set `first` so."""
+def losing(folder: Path, first: str, thinking: str) -> Iterator[str]:
+    """A line for each model that loses over half of its answers to the set `first` so; `thinking` as it was asked."""
     data = RunDirectory(folder).stage(STAGE).data
     for model in sorted(path for path in data.iterdir() if (path / first).is_dir()):
         reasons = Counter(row["score_reason"] for row in read_rows(model / first, columns=["score_reason"]))
         (reason, count) = reasons.most_common(1)[0]
         if reason in WHY and 2 * count > reasons.total():
-            yield f"{model.name}: {count} of {reasons.total()} answers {WHY[reason]}"
+            more = OPTIONAL if reason == "format" and thinking == "required" else ""
+            yield f"{model.name}: {count} of {reasons.total()} answers {WHY[reason]}{more}"
