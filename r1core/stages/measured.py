@@ -86,12 +86,13 @@ def details(rows: Sequence[Row], correct_part: str) -> dict[str, float]:
     """Means of the other rewards, and what the answers look like. Where nobody counted tokens, lengths are unknown; so
     is how answers ended, unless some are known to have been cut off."""
     found: dict[str, list[float]] = defaultdict(list)
-    is_ended = any(row["tokens"] or row["finish"] == "length" for row in rows)
+    is_counted = all(row["tokens"] or not row.get("text") for row in rows)
+    is_ended = is_counted or any(row["tokens"] or row["finish"] == "length" for row in rows)
     for row in rows:
         for part, value in row["parts"].items():
             if part != correct_part:
                 found[part].append(value)
-        if row["tokens"]:
+        if is_counted or row["tokens"]:
             found["length"].append(row["tokens"])
         if is_ended:
             found["clipped_ratio"].append(row["finish"] == "length")
