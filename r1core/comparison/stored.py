@@ -84,8 +84,7 @@ def _part(path: Path) -> Iterator[StoredGroup]:
 
 
 def _lines(path: Path) -> Iterator[StoredGroup]:
-    for number, text in enumerate(_text(path).split("
-"), start=1):
+    for number, text in enumerate(_text(path).split("\n"), start=1):
         if text.strip():
             line = _parsed(text, f"{path}:{number}")
             kept = [i for i, reward in enumerate(line.rewards) if reward is not None]

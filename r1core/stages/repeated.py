@@ -6,11 +6,10 @@
                                   for k = 1 the mean of p (1 - p) / (n - 1) over P, root
     pass@1_se_problem             other problems, too: the spread of the problems' values / sqrt(P)
 
-A vote is cast for the final answer that the set's reward says it read (`Score.extracted`); where it says nothing, for
-the content of the last box or of the answer tags, with case, width and spaces evened out. An answer without one casts
-none; where such an answer is right, there is no telling votes, and no majority. A majority is worth the share of right
-marks among its votes; of several equally large ones the mean, as if by lot.
-P = problems, G = answers to each.
+A vote is what the set's reward says it read (`Score.extracted`); where it says nothing, the last box or the tagged
+answer, with case, width and spaces evened out. An answer without one casts none; where such a one is right, there is no
+telling, and no majority. A majority is worth the share of right marks among its votes; of several equally large ones
+the mean, as if by lot. P = problems, G = answers to each.
 """
 
 from __future__ import annotations
