@@ -101,7 +101,7 @@ def test_a_table_is_compared_with_its_manifest_beside_it_and_refused_without(ear
         ({"than": "r2"}, r"gated\.yaml:\d+:\d+.*has no model 'r2', only r1"),
         ({"metric": "r2/pass@1"}, r"gated\.yaml:\d+:\d+.*'r2/pass@1' is no model's metric"),
         ({"metric": "r1/pass@9"}, r"gated\.yaml:\d+:\d+.*has no 'pass@9' of r1"),
-        ({"metric": "r1/length"}, r"gated\.yaml:\d+:\d+.*has no interval of r1's length"),
+        ({"metric": "r1/pass@1_se_problem"}, r"gated\.yaml:\d+:\d+.*has no interval of r1's pass@1_se_problem"),
         ({"by": -0.1}, r"gated\.yaml:\d+:\d+"),
     ],
 )
