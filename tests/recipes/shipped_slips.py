@@ -20,14 +20,14 @@ from r1core.recipe.plan import make_plan
 from r1core.recipe.resolve import resolve
 from r1core.recipe.shipped import shipped_folder
 
-WHOLE = ("your_data.yaml", "judge.yaml")
+WHOLE = ("your_data.yaml", "judge.yaml", "distill_yours.yaml", "distill_from_endpoint.yaml")
 """Recipes that bind everything themselves, and name no profile."""
 PROFILES = ("none", "tiny", "smoke", "gpu")
 """Without a profile, slots bound by hand, nothing lies over what the recipe says."""
 BINDINGS = {"models": "org/model", "problems": "playground", "rewards": "accuracy"}
 ENGINES = "engines={policy: transformers, sampler: native}"
 NAMED = ("stages", "models", "problems", "rewards")
-FREE_TEXT = {"name", "description", "path", "prompt", "instruction", "question", "answer", "as", "active"}
+FREE_TEXT = {"name", "description", "path", "prompt", "instruction", "question", "answer", "as", "active", "ledger"}
 """Values that are text and no name of anything."""
 _FINDING = re.compile(r"^(.+?\.yaml):(\d+):(\d+): (.*(?:\n  .*)*)", re.MULTILINE)
 
@@ -67,7 +67,7 @@ def settings(recipe: str, profile: str | None) -> list[str]:
 
 def _base(recipe: str) -> str:
     """The recipe that it extends, "" when it extends none."""
-    found = re.search(r"^extends: \.\./(\S+)", text_of(recipe), re.MULTILINE)
+    found = re.search(r"^extends: (?:\.\./)?(\S+)", text_of(recipe), re.MULTILINE)
     return found[1] if found else ""
 
 
@@ -98,7 +98,8 @@ def is_name(place: Place) -> bool:
     last = next(part for part in reversed(place.path) if not part.isdecimal() or len(part) > 2)
     is_hub_id = "/" in node.value and place.path[0] == "models"
     is_column = last == "completion" and place.path[0] == "problems"  # of a file's rows
-    return last not in FREE_TEXT and not is_hub_id and not is_column
+    is_elsewhere = "sampler" in place.path and last in ("model", "teacher", "env")  # a server's, or one's own, word
+    return last not in FREE_TEXT and not is_hub_id and not is_column and not is_elsewhere
 
 
 def slips_of(file: str, *, everywhere: bool = False) -> Iterator[Slip]:

@@ -27,7 +27,9 @@ ANOTHER_STEP = "a step misspelled is another step, a share another share"
 ROWS = "only the rows of a file say what fields they have, and with which values; a plan does not read them"
 AT_ITS_ENDPOINT = "which models there are is known where they are asked, not in a plan"
 WHERE_IT_RUNS = "the file is of the machines that it runs on, where it is read before any compute"
+ANOTHER_STAGE = "a stage of another name is one more, beside the one that is extended; its teacher is bound here"
 UNSEEN = {
+    ("distill_from_endpoint.yaml", "stages.traces"): ANOTHER_STAGE,
     ("judge.yaml", "stages.judged.rewards.1.model"): AT_ITS_ENDPOINT,
     ("deepseek_r1.yaml", "stages.r1.problems.75%"): ANOTHER_STEP,
     ("profiles/paper.yaml", "stages.r1.problems.1300"): ANOTHER_STEP,
