@@ -25,7 +25,10 @@ from r1core.untrusted import untrusted
 @click.command("explain")
 @click.argument("name")
 def command(name: str) -> None:
-    """Everything that goes by a name, a component's or a recipe's key: options, defaults, where it comes from."""
+    """Everything that goes by a name: options, defaults, where it comes from.
+
+    A name is a component's, a preset's, a plugin's, or a key of recipes and stages.
+    """
     host = PluginHost.discover()
     everything = host.components()
     found = ["\n".join(_component(loaded)) for loaded in host.matches(name)]
