@@ -136,10 +136,11 @@ def test_one_that_takes_too_long_is_told_and_its_work_ends(server: tuple[str, An
 
 
 def test_more_than_may_wait_are_told_to_come_again(server: tuple[str, Any]) -> None:
-    with ThreadPoolExecutor(6) as pool:
-        replies = [*pool.map(lambda _: post(server[0], LONG), range(6))]
+    """One that comes when the first have ended is answered again: no more than three at a time are."""
+    with ThreadPoolExecutor(12) as pool:
+        replies = [*pool.map(lambda _: post(server[0], LONG), range(12))]
     assert {reply.status_code for reply in replies} == {429, 504}
-    assert sum(reply.status_code == 504 for reply in replies) == 3
+    assert sum(reply.status_code == 504 for reply in replies) >= 3
     assert post(server[0], ASK).status_code == 200
 
 
