@@ -25,6 +25,8 @@ LONG = {**ASK, "max_tokens": 60_000, "ignore_eos": True}
 """More than a server answers within TIMEOUT_S."""
 TIMEOUT_S = 4.0
 ENDED_S = 30.0
+TRIES = 8
+"""While vLLM streams what a tiny model writes, it may hear nobody else until that is over: then it is tried again."""
 
 
 @pytest.fixture(scope="module")
@@ -135,24 +137,42 @@ def test_one_that_takes_too_long_is_told_and_its_work_ends(server: tuple[str, An
     assert ends(lambda: under_way(server[0]) == 0)
 
 
+def streaming(url: str, body: Any) -> Any:
+    return httpx.stream(
+        "POST", f"{url}/v1/chat/completions", json={**body, "stream": True},
+        headers={"Authorization": f"Bearer {KEY}"}, timeout=60,
+    )  # fmt: skip
+
+
 def test_more_than_may_wait_are_told_to_come_again(server: tuple[str, Any]) -> None:
-    """One that comes when the first have ended is answered again: no more than three at a time are."""
-    with ThreadPoolExecutor(6) as pool:
-        replies = [*pool.map(lambda _: post(server[0], LONG), range(6))]
+    def refused(_: int) -> bool:
+        with streaming(server[0], {**LONG, "n": 3}) as reply:
+            assert reply.status_code == 200
+            other = post(server[0], ASK)
+        assert ends(lambda: post(server[0], ASK).status_code == 200)
+        return (other.status_code, other.headers.get("retry-after")) == (429, "1")
+
+    assert any(map(refused, range(TRIES)))
+
+
+def test_many_at_once_are_each_told_how_they_ended_and_none_goes_on(server: tuple[str, Any]) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        replies = [*pool.map(lambda _: post(server[0], LONG), range(12))]
     assert {reply.status_code for reply in replies} == {429, 504}
-    assert sum(reply.status_code == 504 for reply in replies) >= 3
-    assert post(server[0], ASK).status_code == 200
+    assert ends(lambda: under_way(server[0]) == 0)
 
 
 def test_a_client_that_leaves_ends_its_work(server: tuple[str, Any]) -> None:
-    with httpx.stream(
-        "POST", f"{server[0]}/v1/chat/completions", json={**LONG, "stream": True},
-        headers={"Authorization": f"Bearer {KEY}"}, timeout=60,
-    ) as reply:  # fmt: skip
-        lines = reply.iter_lines()
-        next(lines)
-        assert ends(lambda: under_way(server[0]) >= 1)
-    assert ends(lambda: under_way(server[0]) == 0)
+    def was_under_way(_: int) -> bool:
+        with streaming(server[0], LONG) as reply:
+            assert reply.status_code == 200
+            lines = reply.iter_lines()
+            next(lines)
+            found = under_way(server[0])
+        assert ends(lambda: under_way(server[0]) == 0)
+        return found == 1
+
+    assert any(map(was_under_way, range(TRIES)))
 
 
 def ends(holds: Any) -> bool:
